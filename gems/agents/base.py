@@ -1,0 +1,108 @@
+"""What the training loop asks of a policy and of a learner."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gems.data.replay import Batch
+from gems.simulator.items import SLATE_SIZE
+from gems.simulator.simulator import Observation
+
+Mode = Literal["random", "explore", "greedy"]
+
+
+class Decision(NamedTuple):
+    """Slates (n, slate size) int64, and the actions (n, stored dim) they were decoded from."""
+
+    slates: Tensor
+    actions: Tensor | None = None
+
+
+class Policy(nn.Module, ABC):
+    """Chooses slates for a batch of users; what a checkpoint of a run holds.
+
+    Attributes:
+        stored_dim: dimensions of the actions that its learner wants to see again; 0 if none.
+        disclosed: whether it, or its learner, looks at the users' tastes and boredom.
+    """
+
+    stored_dim: int = 0
+    disclosed: bool = False
+
+    def begin(self, n: int) -> None:  # noqa: B027 - fixed policies have no state
+        """Forget all users; ``n`` new ones come."""
+
+    @abstractmethod
+    def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
+        """Choose the next slates.
+
+        Args:
+            observation: what the last turn showed.
+            mode: ``random`` in the random phase, ``explore`` while training, else ``greedy``.
+            generator: source of all randomness, on the policy's device.
+        """
+
+
+class Learner(nn.Module, ABC):
+    """Improves a policy from whole episodes.
+
+    Attributes:
+        policy: what it improves.
+        on_policy: whether it learns from the episode just collected instead of the replay.
+        learns_from_random: whether it learns during the random phase too.
+    """
+
+    policy: Policy
+    on_policy: ClassVar[bool] = False
+    learns_from_random: ClassVar[bool] = False
+
+    @abstractmethod
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """One gradient update; returns losses and other figures by name."""
+
+    @abstractmethod
+    def optimisers(self) -> Sequence[torch.optim.Optimizer]:
+        """The optimisers, in a fixed order, for a training state."""
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """One hidden layer with ReLU, as every network of the agents (Section 6)."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+def random_slates(n: int, n_items: int, generator: torch.Generator) -> Tensor:
+    """Uniform items drawn with replacement, (n, slate size)."""
+    return torch.randint(n_items, (n, SLATE_SIZE), generator=generator, device=generator.device)
+
+
+def adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Adam:
+    """Adam as all agents use it; fused, which is the fast form on CPUs and GPUs."""
+    return torch.optim.Adam(parameters, lr=lr, fused=True)
+
+
+@torch.no_grad()
+def follow(target: nn.Module, source: nn.Module, tau: float) -> None:
+    """Polyak averaging: ``target`` <- (1 - tau) ``target`` + tau ``source``."""
+    targets, sources = list(target.parameters()), list(source.parameters())
+    torch._foreach_mul_(targets, 1 - tau)
+    torch._foreach_add_(targets, sources, alpha=tau)
+
+
+def following(states: Tensor) -> Tensor:
+    """State after each turn's action, (n, T, state): the last is a dummy, masked by its end."""
+    return torch.cat([states[:, 1:], states[:, -1:]], dim=1)
+
+
+def credited(batch: Batch, credit: str) -> tuple[Tensor, Tensor]:
+    """Slates and clicks (n, T, slate size) credited to each turn (Section 9: off by one)."""
+    turns = slice(None, -1) if credit == "observed" else slice(1, None)
+    return batch.slates[:, turns], batch.clicks[:, turns]
+
+
+def first_clicked(slates: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
+    """Of every slate (m, slate size): whether it was clicked (m,), its first clicked item (m,)."""
+    rank = clicks.argmax(-1, keepdim=True)
+    return clicks.any(-1), slates.gather(-1, rank).squeeze(-1)

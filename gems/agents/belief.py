@@ -1,0 +1,43 @@
+"""Belief encoder: a GRU over slates and clicks (Section 5 of the specification)."""
+
+import torch
+from torch import Tensor, nn
+
+from gems.agents.gru import run_gru
+from gems.config import AgentConfig
+from gems.simulator.items import SLATE_SIZE
+from gems.simulator.simulator import Observation
+
+
+class Belief(nn.Module):
+    """State of a user from the slates shown and the clicks, with an item table of its own."""
+
+    def __init__(self, n_items: int, config: AgentConfig) -> None:
+        """Standard normal item table; PyTorch's initialisation of the GRU."""
+        super().__init__()
+        self.items = nn.Embedding(n_items, config.embedding_dim)
+        width = SLATE_SIZE * (config.embedding_dim + 1)
+        self.gru = nn.GRU(width, config.state_dim, batch_first=True)
+
+    def _inputs(self, slates: Tensor, clicks: Tensor) -> Tensor:
+        return torch.cat([self.items(slates), clicks.unsqueeze(-1)], dim=-1).flatten(-2)
+
+    def forward(self, slates: Tensor, clicks: Tensor) -> Tensor:
+        """States (n, T, state) after each of T observations, both (n, T, slate size)."""
+        return run_gru(self.gru, self._inputs(slates, clicks))
+
+    def begin(self, n: int) -> None:
+        """Start ``n`` users at a state of 0, to be observed turn by turn."""
+        self._state = torch.zeros(n, self.gru.hidden_size, device=self.gru.bias_hh_l0.device)
+
+    def observe(self, observation: Observation) -> Tensor:
+        """States (n, state) of the users after one more observation."""
+        device = self._state.device
+        inputs = self._inputs(
+            torch.from_numpy(observation.slates).to(device),
+            torch.from_numpy(observation.clicks).to(device, torch.float32),
+        )
+        weights = self.gru.weight_ih_l0, self.gru.weight_hh_l0
+        biases = self.gru.bias_ih_l0, self.gru.bias_hh_l0
+        self._state = torch.gru_cell(inputs, self._state, *weights, *biases)
+        return self._state

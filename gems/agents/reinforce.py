@@ -1,0 +1,102 @@
+"""REINFORCE with a softmax over items, on-policy (Section 6 of the specification)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gems.agents.base import (
+    Decision,
+    Learner,
+    Mode,
+    Policy,
+    adam,
+    credited,
+    first_clicked,
+    mlp,
+    random_slates,
+)
+from gems.agents.belief import Belief
+from gems.agents.context import Context
+from gems.config import AgentConfig, ReinforceConfig
+from gems.data.replay import Batch
+from gems.rankers.topk import top_items
+from gems.simulator.items import SLATE_SIZE
+from gems.simulator.simulator import Observation
+
+
+class SoftmaxPolicy(Policy):
+    """A softmax over all items; a slate is ten draws with replacement, or the ten most likely."""
+
+    def __init__(self, n_items: int, config: AgentConfig) -> None:
+        """Policy over ``n_items`` items."""
+        super().__init__()
+        self.n_items = n_items
+        self.belief = Belief(n_items, config)
+        self.net = mlp(config.state_dim, config.hidden_dim, n_items)
+
+    def begin(self, n: int) -> None:
+        """Start ``n`` users."""
+        self.belief.begin(n)
+
+    def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
+        """Draw a slate, or take the top of the softmax when greedy."""
+        if mode == "random":
+            return Decision(random_slates(len(observation.slates), self.n_items, generator))
+        logits = self.net(self.belief.observe(observation))
+        if mode == "greedy":
+            return Decision(top_items(logits))
+        draws = logits.softmax(-1).multinomial(SLATE_SIZE, replacement=True, generator=generator)
+        return Decision(draws)
+
+
+class Reinforce(Learner):
+    """Policy gradient on the return-to-go, with the probability that an item enters a slate."""
+
+    policy: SoftmaxPolicy
+    on_policy = True
+    learns_from_random = True
+
+    def __init__(self, policy: SoftmaxPolicy, agent: AgentConfig, config: ReinforceConfig) -> None:
+        """One Adam for the policy and its belief."""
+        super().__init__()
+        self.policy = policy
+        self.gamma, self.credit = agent.gamma, config.credit
+        self._adam = adam(list(policy.parameters()), config.policy_lr)
+
+    def optimisers(self) -> Sequence[torch.optim.Optimizer]:
+        """The one of the policy."""
+        return (self._adam,)
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """One step on turns whose credited slate was clicked."""
+        states = self.policy.belief(batch.slates[:, :-1], batch.clicks[:, :-1])
+        slates, clicks = credited(batch, str(self.credit))
+        clicked, item = first_clicked(slates.flatten(0, 1), clicks.flatten(0, 1))
+        returns = returns_to_go(batch.rewards, self.gamma).flatten()[clicked]
+        log_prob = functional.log_softmax(self.policy.net(states.flatten(0, 1)[clicked]), dim=-1)
+        prob = log_prob.gather(-1, item[clicked].unsqueeze(-1)).squeeze(-1).exp()
+        in_slate = 1 - (1 - prob) ** SLATE_SIZE
+        loss = -(returns * torch.log(in_slate + 1e-6)).sum()
+        loss.backward()
+        self._adam.step()
+        self._adam.zero_grad()
+        entropy = -(log_prob.detach().exp() * log_prob.detach()).sum(-1).mean().nan_to_num()
+        return {"loss": loss.item(), "entropy": entropy.item()}
+
+
+def returns_to_go(rewards: Tensor, gamma: float) -> Tensor:
+    """Discounted sum of the rewards from each turn on, (n, T)."""
+    returns = torch.empty_like(rewards)
+    total = torch.zeros_like(rewards[:, 0])
+    for turn in range(rewards.shape[1] - 1, -1, -1):
+        total = rewards[:, turn] + gamma * total
+        returns[:, turn] = total
+    return returns
+
+
+def reinforce(context: Context) -> Reinforce:
+    """Build REINFORCE+SoftMax."""
+    config = context.config
+    return Reinforce(SoftmaxPolicy(context.n_items, config.agent), config.agent, config.reinforce)

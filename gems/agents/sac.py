@@ -1,0 +1,196 @@
+"""Soft actor-critic on a continuous action that a ranker turns into a slate (Section 6)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gems.agents.base import Decision, Learner, Mode, Policy, adam, follow, following, mlp
+from gems.agents.belief import Belief
+from gems.config import AgentConfig, SACConfig
+from gems.data.replay import Batch
+from gems.simulator.simulator import Observation
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
+
+
+class Ranker(Protocol):
+    """Turns actions into slates; a module with the bounds of the action as buffers."""
+
+    center: Tensor
+    scale: Tensor
+
+    def rank(self, actions: Tensor) -> Tensor:
+        """Slates (n, slate size) of actions (n, action dim)."""
+
+
+class Sampled(NamedTuple):
+    """Actions (m, D) and their log-probabilities (m,), without the scale of the action."""
+
+    actions: Tensor
+    log_prob: Tensor
+
+
+class Gaussian(nn.Module):
+    """Policy head: a Gaussian squashed by tanh into the bounds of the action."""
+
+    center: Tensor
+    scale: Tensor
+
+    def __init__(self, center: Tensor, scale: Tensor, config: AgentConfig) -> None:
+        """Take the bounds, both (D,)."""
+        super().__init__()
+        self.net = mlp(config.state_dim, config.hidden_dim, 2 * len(center))
+        self.register_buffer("center", center.clone())
+        self.register_buffer("scale", scale.clone())
+
+    def mean_action(self, states: Tensor) -> Tensor:
+        """Deterministic actions (m, D)."""
+        mean = self.net(states).chunk(2, dim=-1)[0]
+        return self.center + self.scale * torch.tanh(mean)
+
+    def sample(self, states: Tensor, generator: torch.Generator) -> Sampled:
+        """Reparametrised actions with their log-probabilities."""
+        mean, log_std = self.net(states).chunk(2, dim=-1)
+        log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        noise = self.noise(mean, generator)
+        squashed = torch.tanh(mean + log_std.exp() * noise)
+        log_prob = -0.5 * noise.square() - HALF_LOG_2PI - log_std
+        log_prob = log_prob - torch.log(1 - squashed.square() + 1e-6)
+        return Sampled(self.center + self.scale * squashed, log_prob.sum(-1))
+
+    def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """Standard normal draws of the shape of ``like``."""
+        return torch.randn(like.shape, generator=generator, device=like.device)
+
+    def middle_half(self, n: int, generator: torch.Generator) -> Tensor:
+        """Actions of the random phase: uniform over the middle half of the range, (n, D)."""
+        uniform = torch.rand(n, len(self.center), generator=generator, device=self.center.device)
+        return self.center + self.scale * (uniform - 0.5)
+
+
+class SACPolicy(Policy):
+    """Actor: belief, Gaussian head and ranker."""
+
+    def __init__(self, belief: Belief, ranker: Ranker, config: AgentConfig) -> None:
+        """The action has the bounds of ``ranker``."""
+        super().__init__()
+        self.belief = belief
+        self.head = Gaussian(ranker.center, ranker.scale, config)
+        self.ranker = ranker
+        self.action_dim = self.stored_dim = len(ranker.center)
+
+    def begin(self, n: int) -> None:
+        """Start ``n`` users."""
+        self.belief.begin(n)
+
+    def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
+        """Sample an action (its mean when greedy) and rank items by it."""
+        states = self.belief.observe(observation)
+        if mode == "random":
+            actions = self.head.middle_half(len(states), generator)
+        elif mode == "explore":
+            actions = self.head.sample(states, generator).actions
+        else:
+            actions = self.head.mean_action(states)
+        return Decision(self.rank(actions, states, observation), actions)
+
+    def rank(self, actions: Tensor, states: Tensor, observation: Observation) -> Tensor:
+        """Slates of ``actions``; rankers that look at states override this."""
+        return self.ranker.rank(actions)
+
+
+class SAC(Learner):
+    """Two critics with targets, a policy and an entropy coefficient, each with its Adam."""
+
+    policy: SACPolicy
+
+    def __init__(
+        self, policy: SACPolicy, belief: Belief, agent: AgentConfig, config: SACConfig
+    ) -> None:
+        """Take the actor and the critics' own belief encoder."""
+        super().__init__()
+        self.policy, self.belief = policy, belief
+        self.gamma, self.tau = agent.gamma, config.tau
+        width = agent.state_dim + policy.action_dim
+        self.critics = nn.ModuleList(mlp(width, agent.hidden_dim, 1) for _ in range(2))
+        self.targets = nn.ModuleList(mlp(width, agent.hidden_dim, 1) for _ in range(2))
+        self.targets.load_state_dict(self.critics.state_dict())
+        self.targets.requires_grad_(False)
+        self.log_alpha = nn.Parameter(torch.zeros(1))
+        self.register_buffer("alpha", torch.tensor([config.initial_alpha]))
+        self._critic_parameters = [*self.critics.parameters(), *belief.parameters()]
+        self._policy_parameters = [*policy.head.parameters(), *policy.belief.parameters()]
+        self._critic_adam = adam(self._critic_parameters, config.q_lr)
+        self._policy_adam = adam(self._policy_parameters, config.policy_lr)
+        self._alpha_adam = adam([self.log_alpha], config.alpha_lr)
+
+    def optimisers(self) -> Sequence[torch.optim.Optimizer]:
+        """Those of critics, policy and entropy coefficient."""
+        return self._critic_adam, self._policy_adam, self._alpha_adam
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """One step of the critics, then of the policy and the entropy coefficient."""
+        shown = batch.slates[:, :-1], batch.clicks[:, :-1]
+        actor_states, critic_states = self.policy.belief(*shown), self.belief(*shown)
+        targets = self._targets(batch, actor_states.detach(), critic_states.detach(), generator)
+
+        states = critic_states.flatten(0, 1)
+        values = self._values(self.critics, states, self.replayed_actions(batch))
+        q_loss = 0.5 * sum(functional.mse_loss(value, targets) for value in values)
+        q_loss.backward(inputs=self._critic_parameters)
+        self._step(self._critic_adam)
+
+        sampled = self.policy.head.sample(actor_states.flatten(0, 1), generator)
+        best = torch.minimum(*self._values(self.critics, states.detach(), sampled.actions))
+        policy_loss = (self.alpha * sampled.log_prob - best).mean()
+        policy_loss.backward(inputs=self._policy_parameters)
+        self._step(self._policy_adam)
+
+        missing = sampled.log_prob.detach().mean() - self.policy.action_dim
+        alpha_loss = -(self.log_alpha.exp() * missing).sum()
+        alpha_loss.backward(inputs=[self.log_alpha])
+        self._step(self._alpha_adam)
+        self.alpha.copy_(self.log_alpha.detach().exp())
+        follow(self.targets, self.critics, self.tau)
+        return {
+            "q_loss": q_loss.item(),
+            "policy_loss": policy_loss.item(),
+            "alpha_loss": alpha_loss.item(),
+            "alpha": self.alpha.item(),
+            "q_value": values[0].detach().mean().item(),
+        }
+
+    def replayed_actions(self, batch: Batch) -> Tensor:
+        """Actions (n T, D) that the critics judge."""
+        return batch.actions.flatten(0, 1)
+
+    def executed(self, actions: Tensor, actor_states: Tensor, critic_states: Tensor) -> Tensor:
+        """Actions (m, D) as the critics see them, from the policy's; here the same."""
+        return actions
+
+    @torch.no_grad()
+    def _targets(
+        self, batch: Batch, actor: Tensor, critic: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        actor, critic = following(actor).flatten(0, 1), following(critic).flatten(0, 1)
+        sampled = self.policy.head.sample(actor, generator)
+        actions = self.executed(sampled.actions, actor, critic)
+        value = torch.minimum(*self._values(self.targets, critic, actions))
+        value = (value - self.alpha * sampled.log_prob).view(batch.rewards.shape)
+        value[:, -1] = 0  # the episode ends
+        return (batch.rewards + self.gamma * value).flatten()
+
+    @staticmethod
+    def _values(critics: nn.ModuleList, states: Tensor, actions: Tensor) -> list[Tensor]:
+        pairs = torch.cat([states, actions], dim=-1)
+        return [critic(pairs).squeeze(-1) for critic in critics]
+
+    @staticmethod
+    def _step(optimiser: torch.optim.Optimizer) -> None:
+        optimiser.step()
+        optimiser.zero_grad()

@@ -1,0 +1,123 @@
+"""SAC+WkNN (Wolpertinger): the action is ten item embeddings, mapped to near items."""
+
+import torch
+from torch import Tensor, nn
+
+from gems.agents.base import Decision, Mode, credited
+from gems.agents.belief import Belief
+from gems.agents.context import Context
+from gems.agents.sac import SAC, SACPolicy
+from gems.config import AgentConfig, SACConfig, WkNNConfig
+from gems.data.replay import Batch
+from gems.embeddings.table import load_items
+from gems.rankers import wknn as ranking
+from gems.simulator.items import SLATE_SIZE
+from gems.simulator.simulator import Observation
+
+
+class ItemBounds(nn.Module):
+    """An item table whose column minima and maxima bound each slot of the action."""
+
+    table: Tensor
+    center: Tensor
+    scale: Tensor
+
+    def __init__(self, table: Tensor) -> None:
+        """Of ``table`` (items, dim); the action is laid out slot after slot."""
+        super().__init__()
+        low, high = table.min(0).values, table.max(0).values
+        self.register_buffer("table", table)
+        self.register_buffer("center", ((high + low) / 2).repeat(SLATE_SIZE))
+        self.register_buffer("scale", ((high - low) / 2).repeat(SLATE_SIZE))
+
+    def embed(self, slates: Tensor) -> Tensor:
+        """Slates (m, slate size) as the critics see them, (m, slate size x dim)."""
+        return self.table[slates].flatten(-2)
+
+
+class WkNNPolicy(SACPolicy):
+    """Actor whose ranker asks the first target critic."""
+
+    def __init__(
+        self,
+        bounds: ItemBounds,
+        belief: Belief,
+        critic_belief: Belief,
+        agent: AgentConfig,
+        config: WkNNConfig,
+    ) -> None:
+        """The critic is shared with the learner, which sets it by ``attach``."""
+        super().__init__(belief, bounds, agent)  # type: ignore[arg-type]
+        self.bounds, self.critic_belief, self.config = bounds, critic_belief, config
+        self.stored_dim = 0
+
+    def attach(self, critic: nn.Sequential) -> None:
+        """Take the critic that ranks candidates."""
+        self.critic = critic
+
+    def begin(self, n: int) -> None:
+        """Start ``n`` users; the critic stays as it is until the next start."""
+        super().begin(n)
+        self.critic_belief.begin(n)
+        self._projection = ranking.project(self.critic, self.bounds.table)
+
+    def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
+        """Sample an action and map it to a slate; learners need the slate only."""
+        return Decision(super().act(observation, mode, generator).slates)
+
+    def rank(self, actions: Tensor, states: Tensor, observation: Observation) -> Tensor:
+        """Slates of ``actions``, ranked with the actor's or the critic's belief."""
+        if self.config.ranking_state == "critic":
+            states = self.critic_belief.observe(observation)
+        return self.choose(actions, states, self._projection)
+
+    def choose(self, actions: Tensor, states: Tensor, projection: ranking.Projection) -> Tensor:
+        """Slates (m, slate size) of actions (m, slate size x dim), given the ranking states."""
+        if self.config.query_layout == "slot_dim":
+            queries = actions.unflatten(-1, (SLATE_SIZE, -1))
+        else:
+            queries = actions.unflatten(-1, (-1, SLATE_SIZE)).transpose(1, 2)
+        found = ranking.nearest(queries, self.bounds.table, self.config.neighbours)
+        if found.device.type == "cpu":
+            return ranking.greedy_slates(self.critic, states, found, projection)
+        return ranking.greedy_slates_plain(self.critic, states, found, self.bounds.table)
+
+
+class SACWkNN(SAC):
+    """SAC whose critics judge slates of embedded items."""
+
+    policy: WkNNPolicy
+
+    def __init__(self, policy: WkNNPolicy, agent: AgentConfig, config: SACConfig) -> None:
+        """Share the first target critic with the policy."""
+        super().__init__(policy, policy.critic_belief, agent, config)
+        policy.attach(self.targets[0])  # type: ignore[arg-type]
+
+    def replayed_actions(self, batch: Batch) -> Tensor:
+        """The credited slates, embedded."""
+        slates, _ = credited(batch, str(self.policy.config.credit))
+        return self.policy.bounds.embed(slates.flatten(0, 1))
+
+    def executed(self, actions: Tensor, actor_states: Tensor, critic_states: Tensor) -> Tensor:
+        """The slates that the actions lead to, embedded."""
+        ranks_by_critic = self.policy.config.ranking_state == "critic"
+        states = critic_states if ranks_by_critic else actor_states
+        projection = ranking.project(self.policy.critic, self.policy.bounds.table)
+        return self.policy.bounds.embed(self.policy.choose(actions, states, projection))
+
+
+def wknn(context: Context) -> SACWkNN:
+    """Build SAC+WkNN over random item embeddings or those of matrix factorisation."""
+    config, n_items = context.config, context.n_items
+    if config.wknn.item_table == "mf":
+        table = load_items(context.require("mf"), n_items)
+    else:
+        table = torch.randn(n_items, config.agent.embedding_dim)
+    policy = WkNNPolicy(
+        ItemBounds(table),
+        Belief(n_items, config.agent),
+        Belief(n_items, config.agent),
+        config.agent,
+        config.wknn,
+    )
+    return SACWkNN(policy, config.agent, config.sac)

@@ -1,0 +1,175 @@
+"""SlateQ with top-k slates and learnt item values, QL-TT-TS (Section 6 of the specification)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gems.agents.base import (
+    Decision,
+    Learner,
+    Mode,
+    Policy,
+    adam,
+    credited,
+    first_clicked,
+    follow,
+    following,
+    mlp,
+    random_slates,
+)
+from gems.agents.belief import Belief
+from gems.agents.context import Context
+from gems.config import AgentConfig, SlateQConfig
+from gems.data.replay import Batch
+from gems.rankers.topk import top_items
+from gems.simulator.items import DIM, TOPIC_DIM, TOPICS
+from gems.simulator.simulator import Observation, Simulator
+
+
+class DisclosedClicks(nn.Module):
+    """The simulator's relevances and click probabilities, as SlateQ is told them."""
+
+    items: Tensor
+    main_topics: Tensor
+    examination: Tensor
+    mask: Tensor
+
+    def __init__(self, simulator: Simulator, faulty: bool) -> None:
+        """Copy the constants; ``faulty`` as in the released code (Section 9)."""
+        super().__init__()
+        model = simulator.model
+        self.faulty = faulty
+        self.sharpness = float(model.sharpness)
+        self.threshold = float(model.relevance_threshold)
+        self.penalty = float(model.penalty)
+        self.diversity_threshold = model.diversity_threshold
+        items = torch.from_numpy(simulator.items.embeddings / simulator.items.normaliser)
+        self.register_buffer("items", items, persistent=False)
+        topics = torch.from_numpy(simulator.items.main_topics)
+        self.register_buffer("main_topics", topics, persistent=False)
+        self.register_buffer("examination", torch.from_numpy(model.examination), persistent=False)
+        topic, dim = torch.arange(TOPICS).unsqueeze(1), torch.arange(DIM)
+        first, last = topic * TOPIC_DIM, (topic + 1) * TOPIC_DIM
+        if faulty:
+            last = first + topic
+        self.register_buffer("mask", ((dim >= first) & (dim < last)).float(), persistent=False)
+
+    def relevances(self, users: Tensor, bored: Tensor) -> Tensor:
+        """Relevance (m, items) for users (m, 20) with bored topics (m, topics)."""
+        effective = users.masked_fill(bored.float() @ self.mask > 0, 0.0)
+        return torch.sigmoid(self.sharpness * (effective @ self.items.t() - self.threshold))
+
+    def click_probabilities(self, slates: Tensor, relevances: Tensor) -> Tensor:
+        """Click probability of every rank of slates (m, slate size)."""
+        probability = relevances.gather(-1, slates) * self.examination
+        if self.penalty == 1.0:
+            return probability
+        topics = functional.one_hot(self.main_topics[slates], TOPICS).sum(-2)
+        if self.faulty:
+            topics = topics.sum(0, keepdim=True)
+        uniform = (topics >= self.diversity_threshold).any(-1, keepdim=True)
+        return torch.where(uniform, probability / self.penalty, probability)
+
+
+class SlateQPolicy(Policy):
+    """Shows the items with the largest relevance times Q value; random slates with epsilon."""
+
+    disclosed = True
+    epsilon: Tensor
+
+    def __init__(self, clicks: DisclosedClicks, config: AgentConfig, epsilon: float) -> None:
+        """Start with the share ``epsilon`` of random slates."""
+        super().__init__()
+        self.clicks = clicks
+        self.n_items = len(clicks.items)
+        self.belief = Belief(self.n_items, config)
+        self.net = mlp(config.state_dim, config.hidden_dim, self.n_items)
+        self.register_buffer("epsilon", torch.tensor(epsilon))
+
+    def begin(self, n: int) -> None:
+        """Start ``n`` users."""
+        self.belief.begin(n)
+
+    def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
+        """Choose slates by relevance times value, or at random with epsilon while exploring."""
+        n, device = len(observation.slates), self.epsilon.device
+        if mode == "random":
+            return Decision(random_slates(n, self.n_items, generator))
+        users = torch.from_numpy(observation.users).to(device)
+        bored = torch.from_numpy(observation.bored).to(device)
+        values = self.net(self.belief.observe(observation))
+        slates = top_items(self.clicks.relevances(users, bored) * values)
+        if mode == "explore":
+            explores = torch.rand(n, 1, generator=generator, device=device) < self.epsilon
+            slates = torch.where(explores, random_slates(n, self.n_items, generator), slates)
+        return Decision(slates)
+
+
+class SlateQ(Learner):
+    """Q-learning of item values; the value of a slate is that of its items, weighted by clicks."""
+
+    policy: SlateQPolicy
+
+    def __init__(self, policy: SlateQPolicy, agent: AgentConfig, config: SlateQConfig) -> None:
+        """One Adam for the Q network and its belief."""
+        super().__init__()
+        self.policy, self.config = policy, config
+        self.gamma = agent.gamma
+        self.target = mlp(agent.state_dim, agent.hidden_dim, policy.n_items)
+        self.target.load_state_dict(policy.net.state_dict())
+        self.target.requires_grad_(False)
+        self.register_buffer("updates", torch.tensor(0))
+        self._adam = adam([*policy.net.parameters(), *policy.belief.parameters()], config.q_lr)
+
+    def optimisers(self) -> Sequence[torch.optim.Optimizer]:
+        """The one of the Q network."""
+        return (self._adam,)
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """One step of the Q values of the first clicked items; the target follows before it."""
+        follow(self.target, self.policy.net, self.config.tau)
+        states = self.policy.belief(batch.slates[:, :-1], batch.clicks[:, :-1])
+        slates, clicks = credited(batch, str(self.config.credit))
+        clicked, item = first_clicked(slates.flatten(0, 1), clicks.flatten(0, 1))
+        targets = 1 + self.gamma * self._next_values(batch, states.detach()).flatten()[clicked]
+        values = self._values(states.flatten(0, 1)[clicked], item[clicked])
+        # A batch without a click has an empty mean; its update is one without a gradient.
+        loss = functional.mse_loss(values, targets) if len(values) else values.sum()
+        loss.backward()
+        self._adam.step()
+        self._adam.zero_grad()
+        self.updates += 1
+        c = self.config
+        share = math.exp(-self.updates.item() / c.epsilon_updates)
+        self.policy.epsilon.fill_(c.epsilon_end + (c.epsilon_start - c.epsilon_end) * share)
+        mean = values.detach().mean().nan_to_num().item()
+        return {"loss": loss.item(), "q_value": mean, "epsilon": self.policy.epsilon.item()}
+
+    def _values(self, states: Tensor, items: Tensor) -> Tensor:
+        """Q values (m,) of one item for each state."""
+        return self.policy.net(states).gather(-1, items.unsqueeze(-1)).squeeze(-1)
+
+    @torch.no_grad()
+    def _next_values(self, batch: Batch, states: Tensor) -> Tensor:
+        """Value (n, T) of the slates that would be shown next; 0 at the end of an episode."""
+        clicks = self.policy.clicks
+        values = self.target(following(states).flatten(0, 1))
+        relevances = clicks.relevances(
+            batch.users[:, 1:].flatten(0, 1), batch.bored[:, 1:].flatten(0, 1)
+        )
+        slates = top_items(relevances * values)
+        probability = clicks.click_probabilities(slates, relevances)
+        value = (probability * values.gather(-1, slates)).sum(-1).view(states.shape[:2])
+        value[:, -1] = 0
+        return value
+
+
+def slateq(context: Context) -> SlateQ:
+    """Build SlateQ."""
+    config = context.config
+    clicks = DisclosedClicks(context.simulator, config.slateq.relevance == "faulty")
+    policy = SlateQPolicy(clicks, config.agent, config.slateq.epsilon_start)
+    return SlateQ(policy, config.agent, config.slateq)

@@ -1,0 +1,127 @@
+"""Logged data on disk: slates and clicks as memory-mapped arrays, never loaded whole.
+
+A dataset is a folder: ``slates.npy`` int16 (users, turns, slate size), ``clicks.npy`` uint8
+(users, turns, bytes) with the clicks of a slate packed to bits, and ``dataset.json``, which is
+written last. 10 million slates take 220 MB.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from gems.errors import GemsError
+from gems.files import read_json, write_json, written_whole
+from gems.simulator.items import SLATE_SIZE
+
+
+class Slates(NamedTuple):
+    """Slates (..., slate size) int64 and their clicks (..., slate size) float32."""
+
+    items: NDArray[np.int64]
+    clicks: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A logged dataset, opened for reading.
+
+    Attributes:
+        folder: where it lies.
+        packed_slates: (users, turns, slate size) int16, memory-mapped.
+        packed_clicks: (users, turns, bytes) uint8, memory-mapped.
+        meta: what ``dataset.json`` says of its making.
+    """
+
+    folder: Path
+    packed_slates: NDArray[np.int16]
+    packed_clicks: NDArray[np.uint8]
+    meta: dict[str, Any]
+
+    @property
+    def users(self) -> int:
+        """Number of logged users."""
+        return self.packed_slates.shape[0]
+
+    @property
+    def turns(self) -> int:
+        """Slates of each user."""
+        return self.packed_slates.shape[1]
+
+    @cached_property
+    def _flat(self) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        n = self.users * self.turns
+        return self.packed_slates.reshape(n, -1), self.packed_clicks.reshape(n, -1)
+
+    def read(self, index: slice | NDArray[np.int64]) -> Slates:
+        """Read slates by their number, user after user, turn after turn."""
+        slates, clicks = self._flat
+        bits = np.unpackbits(clicks[index], axis=-1, count=SLATE_SIZE)
+        return Slates(slates[index].astype(np.int64), bits.astype(np.float32))
+
+    def clicked_pairs(self, users: slice) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+        """All (user, clicked item) pairs of ``users``, in order of user, turn and rank."""
+        clicks = np.unpackbits(self.packed_clicks[users], axis=-1, count=SLATE_SIZE)
+        user, turn, rank = np.nonzero(clicks)
+        items = self.packed_slates[users][user, turn, rank]
+        return (user + users.indices(self.users)[0]).astype(np.int32), items
+
+
+def write(folder: Path, users: int, turns: int, chunks: Any, meta: dict[str, Any]) -> None:
+    """Write a dataset from an iterator of (slates, clicks) chunks, each (some users, turns, size).
+
+    Raises:
+        GemsError: the folder cannot be written.
+    """
+    with (
+        written_whole(folder / "slates.npy") as slates_file,
+        written_whole(folder / "clicks.npy") as clicks_file,
+    ):
+        shape = (users, turns, SLATE_SIZE)
+        slates = open_memmap(slates_file, mode="w+", dtype=np.int16, shape=shape)
+        packed = (users, turns, (SLATE_SIZE + 7) // 8)
+        clicks = open_memmap(clicks_file, mode="w+", dtype=np.uint8, shape=packed)
+        start = 0
+        for chunk_slates, chunk_clicks in chunks:
+            stop = start + len(chunk_slates)
+            slates[start:stop] = chunk_slates
+            clicks[start:stop] = np.packbits(chunk_clicks, axis=-1)
+            start = stop
+        slates.flush()
+        clicks.flush()
+    write_json(folder / "dataset.json", {"users": users, "turns": turns, **meta})
+
+
+def read(folder: Path, n_items: int) -> Dataset:
+    """Open a dataset and check that it is whole and fits ``n_items`` items.
+
+    Raises:
+        GemsError: a file is missing, truncated, or of another shape or kind.
+    """
+    meta = read_json(folder / "dataset.json")
+    if not isinstance(meta, dict) or not {"users", "turns", "items"} <= meta.keys():
+        raise GemsError(f"{folder / 'dataset.json'} does not describe a dataset.")
+    if meta["items"] != n_items:
+        raise GemsError(f"The dataset {folder} has {meta['items']} items; {n_items} are needed.")
+    shape = (meta["users"], meta["turns"])
+    slates = _open(folder / "slates.npy", np.dtype(np.int16), (*shape, SLATE_SIZE))
+    clicks = _open(folder / "clicks.npy", np.dtype(np.uint8), (*shape, (SLATE_SIZE + 7) // 8))
+    return Dataset(folder, slates, clicks, meta)
+
+
+def _open(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    if not path.is_file():
+        raise GemsError(f"{path} does not exist.")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise GemsError(f"{path} is damaged or is not a .npy array.") from error
+    if array.dtype != dtype or array.shape != shape:
+        raise GemsError(
+            f"{path} holds {array.dtype} {array.shape}; {dtype} {shape} is needed."
+        )
+    return array

@@ -1,0 +1,114 @@
+"""Episodes in memory: what a rollout records and what a learner samples."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gems.errors import GemsError
+from gems.simulator.items import DIM, SLATE_SIZE, TOPICS
+
+
+class Episodes(NamedTuple):
+    """n whole episodes of T turns; entry 0 of observations is the first slate, shown by nobody.
+
+    Attributes:
+        slates: (n, T + 1, slate size) int16.
+        clicks: (n, T + 1, slate size) bool.
+        actions: (n, T, D) float32; no columns for learners that need slates only.
+        users: (n, T + 1, 20) float32 tastes; no columns unless the learner is disclosed them.
+        bored: (n, T + 1, topics) bool; likewise.
+    """
+
+    slates: NDArray[np.int16]
+    clicks: NDArray[np.bool_]
+    actions: NDArray[np.float32]
+    users: NDArray[np.float32]
+    bored: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, n: int, turns: int, action_dim: int, disclosed: bool) -> "Episodes":
+        """Room for ``n`` episodes."""
+        return cls(
+            np.zeros((n, turns + 1, SLATE_SIZE), dtype=np.int16),
+            np.zeros((n, turns + 1, SLATE_SIZE), dtype=np.bool_),
+            np.zeros((n, turns, action_dim), dtype=np.float32),
+            np.zeros((n, turns + 1, DIM if disclosed else 0), dtype=np.float32),
+            np.zeros((n, turns + 1, TOPICS if disclosed else 0), dtype=np.bool_),
+        )
+
+    def pick(self, index: slice | NDArray[np.int64]) -> "Episodes":
+        """The episodes at ``index``."""
+        return Episodes(*(part[index] for part in self))
+
+    @property
+    def returns(self) -> NDArray[np.int64]:
+        """Sum of rewards of each episode, (n,)."""
+        return self.clicks[:, 1:].sum(axis=(1, 2))
+
+
+class Batch(NamedTuple):
+    """Episodes as tensors on the learner's device, shaped as in ``Episodes``."""
+
+    slates: Tensor
+    clicks: Tensor
+    actions: Tensor
+    users: Tensor
+    bored: Tensor
+
+    @classmethod
+    def of(cls, episodes: Episodes, device: torch.device) -> "Batch":
+        """Copy ``episodes`` to ``device``: slates int64, clicks float32."""
+        slates, clicks, *rest = (torch.from_numpy(part).to(device) for part in episodes)
+        return cls(slates.long(), clicks.float(), *rest)
+
+    @property
+    def rewards(self) -> Tensor:
+        """Clicks of each turn, (n, T)."""
+        return self.clicks[:, 1:].sum(-1)
+
+
+class Replay:
+    """The last episodes, sampled uniformly with replacement as whole episodes."""
+
+    def __init__(self, capacity: int, turns: int, action_dim: int, disclosed: bool) -> None:
+        """Room for ``capacity`` episodes; memory is taken as they come."""
+        self._store = Episodes.empty(capacity, turns, action_dim, disclosed)
+        self.capacity = capacity
+        self.added = 0
+
+    def __len__(self) -> int:
+        """Number of episodes held."""
+        return min(self.added, self.capacity)
+
+    def add(self, episodes: Episodes) -> None:
+        """Add episodes, overwriting the oldest."""
+        n = len(episodes.slates)
+        index = np.arange(self.added, self.added + n) % self.capacity
+        for store, new in zip(self._store, episodes, strict=True):
+            store[index] = new
+        self.added += n
+
+    def sample(self, n: int, rng: np.random.Generator) -> Episodes:
+        """Draw ``n`` episodes."""
+        return self._store.pick(rng.integers(0, len(self), n))
+
+    def state(self) -> dict[str, Tensor]:
+        """The episodes held and their number, for a training state."""
+        held = {f: torch.from_numpy(part[: len(self)]) for f, part in self._store._asdict().items()}
+        return {**held, "added": torch.tensor(self.added)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take back what ``state`` gave.
+
+        Raises:
+            GemsError: the state is of another shape.
+        """
+        self.added = int(state["added"])
+        for name, part in self._store._asdict().items():
+            held = state[name].numpy()
+            if held.shape != (len(self), *part.shape[1:]):
+                raise GemsError(f"The saved replay holds {name} of shape {held.shape}.")
+            part[: len(self)] = held

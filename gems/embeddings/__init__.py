@@ -1,0 +1,1 @@
+"""Item embeddings learnt from logged clicks."""

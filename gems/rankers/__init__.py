@@ -1,0 +1,1 @@
+"""Rankers: how an action of an agent becomes a slate of items."""

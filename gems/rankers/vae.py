@@ -1,0 +1,128 @@
+"""GeMS, the slate VAE: its networks, its loss, and acting with it (Section 3)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gems.config import VAEConfig
+from gems.errors import GemsError
+from gems.simulator.items import SLATE_SIZE
+from gems.weights import load_config, load_weights
+
+HIDDEN = (512, 256)
+
+
+class Latent(NamedTuple):
+    """Mean and log-variance of q(z | slate, clicks), both (m, latent dim)."""
+
+    mean: Tensor
+    log_var: Tensor
+
+
+class Losses(NamedTuple):
+    """The loss of a batch and its three terms before they are weighted."""
+
+    total: Tensor
+    slate: Tensor
+    click: Tensor
+    kl: Tensor
+
+
+class SlateVAE(nn.Module):
+    """Encoder and decoder of slates with their clicks."""
+
+    def __init__(self, n_items: int, config: VAEConfig) -> None:
+        """Standard normal item table; PyTorch's initialisation elsewhere."""
+        super().__init__()
+        wide, narrow = HIDDEN
+        dim, latent = config.embedding_dim, config.latent_dim
+        self.config = config
+        self.items = nn.Embedding(n_items, dim)
+        self.encoder = nn.Sequential(
+            nn.Linear(SLATE_SIZE * (dim + 1), wide),
+            nn.ReLU(),
+            nn.Linear(wide, narrow),
+            nn.ReLU(),
+            nn.Linear(narrow, 2 * latent),
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(latent, narrow), nn.ReLU(), nn.Linear(narrow, wide), nn.ReLU()
+        )
+        self.slate_head = nn.Linear(wide, SLATE_SIZE * dim)
+        self.click_head = nn.Linear(wide, SLATE_SIZE)
+
+    def encode(self, slates: Tensor, clicks: Tensor) -> Latent:
+        """Posterior of slates (m, slate size) with clicks (m, slate size)."""
+        inputs = torch.cat([self.items(slates).flatten(1), clicks], dim=1)
+        return Latent(*self.encoder(inputs).chunk(2, dim=1))
+
+    def item_logits(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of items (m, slate size, items) and of clicks (m, slate size)."""
+        hidden = self.decoder(latent)
+        slots = self.slate_head(hidden).unflatten(1, (SLATE_SIZE, -1))
+        # The item table learns from the encoder only.
+        return slots @ self.items.weight.detach().t(), self.click_head(hidden)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Most likely slates (m, slate size); an item may appear twice."""
+        slots = self.slate_head(self.decoder(latent)).unflatten(1, (SLATE_SIZE, -1))
+        return (slots @ self.items.weight.t()).argmax(-1)
+
+    def losses(self, slates: Tensor, clicks: Tensor, noise: Tensor | None) -> Losses:
+        """Loss of a batch; ``noise`` (m, latent dim) is standard normal, None decodes the mean."""
+        config = self.config
+        mean, log_var = self.encode(slates, clicks)
+        latent = mean
+        if noise is not None:
+            spread = log_var.exp() if config.noise == "variance" else (0.5 * log_var).exp()
+            latent = mean + spread * noise
+        item_logits, click_logits = self.item_logits(latent)
+        slate = functional.cross_entropy(item_logits.flatten(0, 1), slates.flatten())
+        click = functional.binary_cross_entropy_with_logits(click_logits, clicks)
+        kl = 0.5 * (mean.square() + log_var.exp() - log_var - 1).mean()
+        total = slate + config.lambda_click * click + config.beta * kl
+        return Losses(total, slate, click, kl)
+
+
+class GeMSRanker(nn.Module):
+    """A frozen slate VAE and the bounds of the actions it was trained to decode."""
+
+    center: Tensor
+    scale: Tensor
+
+    def __init__(self, vae: SlateVAE, low: Tensor, high: Tensor) -> None:
+        """Bounds of each latent dimension, (latent dim,)."""
+        super().__init__()
+        self.vae = vae.requires_grad_(False)
+        self.register_buffer("center", (high + low) / 2)
+        self.register_buffer("scale", (high - low) / 2)
+
+    def rank(self, actions: Tensor) -> Tensor:
+        """Slates (n, slate size) decoded from actions (n, latent dim)."""
+        return self.vae.decode(actions)
+
+
+def load_ranker(path: Path, n_items: int, latent_dim: int) -> GeMSRanker:
+    """Load what ``vae_training.pretrain`` saved.
+
+    Raises:
+        GemsError: the file is missing, damaged, or of another number of items or dimensions.
+    """
+    weights, saved = load_weights(path), load_config(path)
+    if (saved.get("items"), saved.get("vae", {}).get("latent_dim")) != (n_items, latent_dim):
+        raise GemsError(
+            f"The VAE {path} was trained with {saved.get('items')} items and latent_dim "
+            f"{saved.get('vae', {}).get('latent_dim')}; {n_items} and {latent_dim} are needed."
+        )
+    vae = SlateVAE(n_items, VAEConfig(**saved["vae"]))
+    low, high = weights.pop("bounds.low", None), weights.pop("bounds.high", None)
+    try:
+        vae.load_state_dict(weights)
+    except RuntimeError as error:
+        raise GemsError(f"The weights {path} are not those of a slate VAE.") from error
+    if low is None or high is None:
+        raise GemsError(f"The VAE {path} lacks the bounds of its actions.")
+    return GeMSRanker(vae, low, high)

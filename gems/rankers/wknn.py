@@ -1,0 +1,101 @@
+"""Wolpertinger ranker: nearest items of each slot, then a greedy choice by a critic (Section 6)."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor, nn
+
+from gems.simulator import kernels
+from gems.simulator.items import SLATE_SIZE
+
+
+def nearest(queries: Tensor, table: Tensor, k: int) -> Tensor:
+    """Indices (m, slots, k) of the nearest rows of ``table`` to queries (m, slots, dim)."""
+    closeness = 2 * queries.flatten(0, 1) @ table.t() - table.square().sum(-1)
+    if closeness.device.type == "cpu":
+        found = torch.from_numpy(kernels.top_k_rows(closeness.detach().numpy(), k))
+    else:
+        found = closeness.topk(k, dim=-1).indices
+    return found.view(*queries.shape[:2], k)
+
+
+def greedy_slates_plain(
+    critic: nn.Module, states: Tensor, candidates: Tensor, table: Tensor
+) -> Tensor:
+    """Slot after slot, the candidate that the critic values most: (m, slots).
+
+    The slots not yet chosen are filled with the candidate under trial.
+
+    Args:
+        critic: values (m, c) of (m, c, state + slots x dim).
+        states: (m, state).
+        candidates: (m, slots, c) items.
+        table: (items, dim).
+    """
+    m, slots, c = candidates.shape
+    slates = candidates.new_zeros(m, slots)
+    for slot in range(slots):
+        tried = slates.unsqueeze(1).repeat(1, c, 1)
+        tried[:, :, slot:] = candidates[:, slot].unsqueeze(-1)
+        pairs = torch.cat([states.unsqueeze(1).expand(-1, c, -1), table[tried].flatten(2)], dim=-1)
+        best = critic(pairs).squeeze(-1).argmax(-1, keepdim=True)
+        slates[:, slot] = candidates[:, slot].gather(-1, best).squeeze(-1)
+    return slates
+
+
+class Projection(NamedTuple):
+    """What every item adds to the critic's hidden layer, for the compiled greedy choice.
+
+    Attributes:
+        single: (slots, items, hidden), in that slot.
+        rest: (slots, items, hidden), in that slot and all after it.
+    """
+
+    single: Tensor
+    rest: Tensor
+
+
+def project(critic: nn.Sequential, table: Tensor) -> Projection:
+    """Project the items of ``table`` by the first layer of ``critic``."""
+    weight = critic[0].weight.detach()
+    by_slot = weight[:, -SLATE_SIZE * table.shape[1] :].unflatten(1, (SLATE_SIZE, -1))
+    single = torch.einsum("id,hsd->sih", table, by_slot).contiguous()
+    return Projection(single, single.flip(0).cumsum(0).flip(0).contiguous())
+
+
+def greedy_slates(
+    critic: nn.Sequential, states: Tensor, candidates: Tensor, projection: Projection
+) -> Tensor:
+    """``greedy_slates_plain`` on the CPU: the first layer is linear, so its parts are summed."""
+    first, last = critic[0], critic[2]
+    base = states @ first.weight.detach()[:, : states.shape[1]].t() + first.bias.detach()
+    arrays = (candidates, projection.single, projection.rest, last.weight.detach()[0])
+    slates = _greedy(base.detach().numpy(), *(array.numpy() for array in arrays))
+    return torch.from_numpy(slates)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _greedy(base: Any, candidates: Any, single: Any, rest: Any, last: Any) -> Any:
+    """Choose slates (m, slots); ``base`` (m, hidden) is the states' part and is overwritten."""
+    m, slots, count = candidates.shape
+    slates = np.empty((m, slots), dtype=np.int64)
+    for row in range(m):
+        hidden = base[row]
+        for slot in range(slots):
+            best = -np.inf
+            chosen = candidates[row, slot, 0]
+            for c in range(count):
+                added = rest[slot, candidates[row, slot, c]]
+                value = np.float32(0)
+                for h in range(hidden.shape[0]):
+                    value += last[h] * max(hidden[h] + added[h], np.float32(0))
+                if value > best:
+                    best = value
+                    chosen = candidates[row, slot, c]
+            slates[row, slot] = chosen
+            added = single[slot, chosen]
+            for h in range(hidden.shape[0]):
+                hidden[h] += added[h]
+    return slates

@@ -1,0 +1,135 @@
+"""The methods and environments by name: adding a method means one entry here and its file.
+
+Agents are named by ``module:class`` and imported when used, so that the workflow can read this
+table without loading torch, and can tell which modules a run of each method executes.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from gems.errors import GemsError, unknown
+
+Prerequisite = Literal["vae", "mf"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of Table 2.
+
+    Attributes:
+        label: name in tables.
+        agent: ``module:callable`` that builds the agent from a ``training.setup.Context``.
+        disclosed: whether it sees the inside of the simulator (grouping of Table 2).
+        sections: sections of the configuration that its agent reads.
+        trained: whether it learns at all.
+        needs: pretrained models it acts with.
+    """
+
+    label: str
+    agent: str
+    disclosed: bool
+    sections: tuple[str, ...] = ()
+    trained: bool = True
+    needs: tuple[Prerequisite, ...] = ()
+
+
+METHODS: dict[str, Method] = {
+    "ShortTermOracle": Method(
+        "Short-term oracle", "gems.agents.fixed:oracle", disclosed=True, trained=False
+    ),
+    "SAC+TopK-ideal": Method(
+        "SAC+TopK (ideal)", "gems.agents.sac_topk:ideal", disclosed=True, sections=("agent", "sac")
+    ),
+    "SlateQ": Method(
+        "SlateQ", "gems.agents.slateq:slateq", disclosed=True, sections=("agent", "slateq")
+    ),
+    "Random": Method("Random", "gems.agents.fixed:random", disclosed=False, trained=False),
+    "REINFORCE+SoftMax": Method(
+        "REINFORCE+SoftMax",
+        "gems.agents.reinforce:reinforce",
+        disclosed=False,
+        sections=("agent", "reinforce"),
+    ),
+    "SAC+WkNN": Method(
+        "SAC+WkNN",
+        "gems.agents.sac_wknn:wknn",
+        disclosed=False,
+        sections=("agent", "sac", "wknn"),
+    ),
+    "SAC+TopK-MF": Method(
+        "SAC+TopK (MF)",
+        "gems.agents.sac_topk:mf",
+        disclosed=False,
+        sections=("agent", "sac"),
+        needs=("mf",),
+    ),
+    "SAC+GeMS": Method(
+        "SAC+GeMS",
+        "gems.agents.sac_gems:gems",
+        disclosed=False,
+        sections=("agent", "sac"),
+        needs=("vae",),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Item embeddings and click model of one environment (Section 1 of the specification).
+
+    Attributes:
+        embedding: which item embeddings.
+        top_down: weight nu of the examination from the top; the rest looks from the bottom.
+        penalised: whether too uniform slates lose relevance.
+    """
+
+    embedding: Literal["focused", "diffuse"]
+    top_down: float
+    penalised: bool
+
+
+EMBEDDINGS = ("focused", "diffuse")
+
+ENVIRONMENTS: dict[str, Environment] = {
+    f"{embedding}_{name}": Environment(embedding, top_down, penalised)
+    for embedding in EMBEDDINGS
+    for name, top_down, penalised in (
+        ("topdown", 1.0, False),
+        ("mix", 0.5, False),
+        ("divpen", 0.5, True),
+    )
+}
+
+
+def method(name: str) -> Method:
+    """Look up a method.
+
+    Raises:
+        GemsError: there is none of that name.
+    """
+    if name not in METHODS:
+        raise GemsError(unknown("method", name, METHODS))
+    return METHODS[name]
+
+
+def environment(name: str) -> Environment:
+    """Look up an environment.
+
+    Raises:
+        GemsError: there is none of that name.
+    """
+    if name not in ENVIRONMENTS:
+        raise GemsError(unknown("environment", name, ENVIRONMENTS))
+    return ENVIRONMENTS[name]
+
+
+def agent_builder(entry: Method) -> Any:
+    """Import the callable that builds the agent of ``entry``."""
+    module, name = entry.agent.split(":")
+    return getattr(import_module(module), name)
+
+
+def slug(name: str) -> str:
+    """Name of a method in file and run names: ``SAC+TopK-MF`` is ``SAC_TopK_MF``."""
+    return name.replace("+", "_").replace("-", "_")

@@ -1,0 +1,1 @@
+"""The simulated users: items, topics, clicks, boredom (Section 1 of the specification)."""

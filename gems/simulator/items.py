@@ -1,0 +1,111 @@
+"""Item embeddings: the generating process, files, and what the simulator derives from them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gems.errors import GemsError
+from gems.files import written_whole
+from gems.randomness import stream
+
+TOPICS = 10
+TOPIC_DIM = 2
+DIM = TOPICS * TOPIC_DIM
+SLATE_SIZE = 10
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+
+def topic_components(rng: np.random.Generator, n: int) -> Floats:
+    """Components of ``n`` embeddings before they are weighted, (n, topics, topic dim)."""
+    normal = rng.standard_normal((n, TOPICS, TOPIC_DIM), dtype=np.float32)
+    return np.abs(np.clip(np.float32(0.4) * normal, -1, 1))
+
+
+@dataclass(frozen=True)
+class Items:
+    """The item embeddings of an environment, (items, 20) float32."""
+
+    embeddings: Floats
+
+    @cached_property
+    def by_dim(self) -> Floats:
+        """Embeddings with one row a dimension, for scoring all items at once."""
+        return np.ascontiguousarray(self.embeddings.T)
+
+    @cached_property
+    def topic_norms(self) -> Floats:
+        """Norm of each item in each topic, (items, topics)."""
+        return np.linalg.norm(self.embeddings.reshape(-1, TOPICS, TOPIC_DIM), axis=2)
+
+    @cached_property
+    def main_topics(self) -> Integers:
+        """The topic with the largest norm of each item."""
+        return self.topic_norms.argmax(axis=1)
+
+    @cached_property
+    def first_slate(self) -> Integers:
+        """For each topic the item with the largest norm in it: what a new user is shown first."""
+        return self.topic_norms.argmax(axis=0)
+
+    @cached_property
+    def normaliser(self) -> float:
+        """Largest norm of an item; scores are divided by it."""
+        return float(np.linalg.norm(self.embeddings, axis=1).max())
+
+
+def generate(seed: int, embedding: str, count: int, peakedness: float) -> Items:
+    """Draw item embeddings by the process of Section 1 of the specification.
+
+    Args:
+        seed: seed of the process.
+        embedding: ``focused`` or ``diffuse``; names the random stream.
+        count: number of items.
+        peakedness: power to which components are raised before the unit norm.
+    """
+    rng = stream(seed, "items", embedding)
+    weights = rng.random((count, TOPICS), dtype=np.float32)
+    weights /= weights.sum(axis=1, keepdims=True)
+    values = (topic_components(rng, count) * weights[:, :, None]).reshape(count, DIM) ** peakedness
+    return Items((values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32))
+
+
+def save(path: Path, items: Items) -> None:
+    """Write embeddings as .npy."""
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.save(file, items.embeddings, allow_pickle=False)
+
+
+def load(path: Path) -> Items:
+    """Read embeddings from .npy, or from a .pt file that holds one tensor.
+
+    Raises:
+        GemsError: the file is missing, damaged, or not an (items, 20) array of finite numbers.
+    """
+    if not path.is_file():
+        raise GemsError(f"The item embeddings {path} do not exist.")
+    try:
+        values = _load_tensor(path) if path.suffix == ".pt" else np.load(path, allow_pickle=False)
+        values = np.ascontiguousarray(values, dtype=np.float32)
+    except Exception as error:
+        raise GemsError(
+            f"The item embeddings {path} cannot be read as a .npy array or a .pt tensor."
+        ) from error
+    if values.ndim != 2 or values.shape[1] != DIM or len(values) < SLATE_SIZE:
+        raise GemsError(
+            f"The item embeddings {path} have shape {values.shape}; "
+            f"({SLATE_SIZE} items or more, {DIM}) is needed."
+        )
+    if not np.isfinite(values).all() or not np.linalg.norm(values, axis=1).all():
+        raise GemsError(f"The item embeddings {path} hold NaN, infinity or an all-zero item.")
+    return Items(values)
+
+
+def _load_tensor(path: Path) -> NDArray:
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True).numpy()

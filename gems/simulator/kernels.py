@@ -1,0 +1,280 @@
+"""The simulator's arithmetic, compiled: every function treats its users one by one.
+
+Plain loops without reassociation, so that a batch of n users gives exactly what n batches of one
+give. All functions implement Section 1 of the specification.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gems.simulator.items import SLATE_SIZE, TOPIC_DIM, TOPICS
+
+_jit = njit(cache=True, nogil=True, error_model="numpy")
+
+
+class Users(NamedTuple):
+    """State of a batch of n users.
+
+    Attributes:
+        embedding: (n, 20) float32, current taste.
+        bored: (n, topics) bool, topics bored in the coming turn.
+        timer: (n, topics) turns until a bored topic recovers.
+        topic_log: (n, click memory) main topics of recent clicks, oldest first.
+        topic_count: (n,) entries in ``topic_log``.
+        turn_log: (n, click memory) turns of recent clicks, oldest first.
+        turn_count: (n,) entries in ``turn_log``.
+    """
+
+    embedding: NDArray[np.float32]
+    bored: NDArray[np.bool_]
+    timer: NDArray[np.int64]
+    topic_log: NDArray[np.int64]
+    topic_count: NDArray[np.int64]
+    turn_log: NDArray[np.int64]
+    turn_count: NDArray[np.int64]
+
+
+class ClickModel(NamedTuple):
+    """Constants of clicks, boredom and drift; ``examination`` is (slate size,) float32."""
+
+    examination: NDArray[np.float32]
+    sharpness: np.float32
+    relevance_threshold: np.float32
+    penalty: np.float32
+    diversity_threshold: int
+    influence: np.float32
+    l2_norm: bool
+    boredom_threshold: int
+    boredom_turns: int
+    click_lifetime: int
+
+
+class Catalogue(NamedTuple):
+    """Items as the kernels need them: embeddings by item and by dimension, topics, normaliser."""
+
+    embeddings: NDArray[np.float32]
+    by_dim: NDArray[np.float32]
+    main_topics: NDArray[np.int64]
+    normaliser: np.float32
+
+
+@_jit
+def score_all(user: Any, by_dim: Any, normaliser: Any, out: Any) -> None:
+    """Scores of all items for one user embedding, into ``out`` (items,)."""
+    out[:] = 0
+    for d in range(by_dim.shape[0]):
+        weight = user[d] / normaliser
+        row = by_dim[d]
+        for i in range(row.shape[0]):
+            out[i] += weight * row[i]
+
+
+@_jit
+def top_k(values: Any, out: Any) -> None:
+    """Indices of the largest ``len(out)`` values in descending order; ties to the lower index."""
+    k = out.shape[0]
+    best = np.full(k, -np.inf, dtype=values.dtype)
+    out[:] = 0
+    for i in range(values.shape[0]):
+        value = values[i]
+        if value > best[k - 1]:
+            j = k - 1
+            while j > 0 and value > best[j - 1]:
+                best[j] = best[j - 1]
+                out[j] = out[j - 1]
+                j -= 1
+            best[j] = value
+            out[j] = i
+
+
+@_jit
+def top_k_rows(values: Any, k: int) -> Any:
+    """``top_k`` of every row of ``values`` (n, items): (n, k) int64."""
+    out = np.empty((values.shape[0], k), dtype=np.int64)
+    for row in range(values.shape[0]):
+        top_k(values[row], out[row])
+    return out
+
+
+@_jit
+def effective_user(embedding: Any, bored: Any, out: Any) -> None:
+    """The user embedding with bored topics set to 0, into ``out`` (20,)."""
+    for d in range(embedding.shape[0]):
+        out[d] = np.float32(0) if bored[d // TOPIC_DIM] else embedding[d]
+
+
+@_jit
+def oracle_slates(users: Any, catalogue: Any, out: Any) -> None:
+    """The short-term oracle's slates: top items by score with the effective users."""
+    scores = np.empty(catalogue.by_dim.shape[1], dtype=np.float32)
+    effective = np.empty(users.embedding.shape[1], dtype=np.float32)
+    for u in range(out.shape[0]):
+        effective_user(users.embedding[u], users.bored[u], effective)
+        score_all(effective, catalogue.by_dim, catalogue.normaliser, scores)
+        top_k(scores, out[u])
+
+
+@_jit
+def _fill(slate: Any, effective: Any, catalogue: Any, scores: Any, best: Any) -> None:
+    """Replace -1 by the oracle's item at that rank (step 4)."""
+    missing = False
+    for rank in range(slate.shape[0]):
+        missing |= slate[rank] < 0
+    if missing:
+        score_all(effective, catalogue.by_dim, catalogue.normaliser, scores)
+        top_k(scores, best)
+        for rank in range(slate.shape[0]):
+            if slate[rank] < 0:
+                slate[rank] = best[rank]
+
+
+@_jit
+def _click(
+    slate: Any, effective: Any, uniforms: Any, catalogue: Any, model: Any, scores: Any, clicks: Any
+) -> None:
+    """Scores and clicks of one slate (steps 5 and 6)."""
+    per_topic = np.zeros(TOPICS, dtype=np.int64)
+    for rank in range(slate.shape[0]):
+        per_topic[catalogue.main_topics[slate[rank]]] += 1
+    penalised = per_topic.max() >= model.diversity_threshold
+    for rank in range(slate.shape[0]):
+        score = np.float32(0)
+        item = catalogue.embeddings[slate[rank]]
+        for d in range(item.shape[0]):
+            score += effective[d] * item[d]
+        score /= catalogue.normaliser
+        scores[rank] = score
+        attractiveness = np.float32(1) / (
+            np.float32(1) + np.exp(-model.sharpness * (score - model.relevance_threshold))
+        )
+        if penalised:
+            attractiveness /= model.penalty
+        clicks[rank] = uniforms[rank] < attractiveness * model.examination[rank]
+
+
+@_jit
+def _append(log: Any, count: int, value: int) -> int:
+    """Append to a log of bounded length, dropping its oldest entry when full."""
+    if count == log.shape[0]:
+        log[:-1] = log[1:]
+        count -= 1
+    log[count] = value
+    return count + 1
+
+
+@_jit
+def _remember(users: Any, u: int, slate: Any, clicks: Any, turn: int, model: Any, main: Any) -> None:
+    """Log the clicks of a turn and forget old ones (step 7); ``turn`` < 0 is the first slate."""
+    topics = users.topic_count[u]
+    turns = users.turn_count[u]
+    for rank in range(slate.shape[0]):
+        if clicks[rank]:
+            topics = _append(users.topic_log[u], topics, main[slate[rank]])
+            if turn >= 0:
+                turns = _append(users.turn_log[u], turns, turn)
+    while turns > 0 and turn - users.turn_log[u, 0] > model.click_lifetime:
+        users.topic_log[u, :-1] = users.topic_log[u, 1:]
+        users.turn_log[u, :-1] = users.turn_log[u, 1:]
+        topics -= 1
+        turns -= 1
+    users.topic_count[u] = topics
+    users.turn_count[u] = turns
+
+
+@_jit
+def _drift(user: Any, slate: Any, clicks: Any, embeddings: Any, model: Any) -> None:
+    """Move the user towards each clicked item in rank order (step 8)."""
+    for rank in range(slate.shape[0]):
+        if clicks[rank]:
+            item = embeddings[slate[rank]]
+            for d in range(user.shape[0]):
+                user[d] = (np.float32(1) - model.influence) * user[d] + model.influence * item[d]
+            normalise(user, model.l2_norm)
+
+
+@_jit
+def normalise(user: Any, l2_norm: bool) -> None:
+    """Divide by the Euclidean norm, or by the sum over topics of the topic's norm."""
+    total = np.float32(0)
+    square = np.float32(0)
+    for topic in range(TOPICS):
+        part = np.float32(0)
+        for d in range(topic * TOPIC_DIM, (topic + 1) * TOPIC_DIM):
+            part += user[d] * user[d]
+        square += part
+        total += np.sqrt(part)
+    norm = np.sqrt(square) if l2_norm else total
+    for d in range(user.shape[0]):
+        user[d] /= norm
+
+
+@_jit
+def _boredom(users: Any, u: int, model: Any) -> None:
+    """Recover from boredom and get bored, for the coming turn (steps 1 and 2)."""
+    bored = users.bored[u]
+    timer = users.timer[u]
+    for topic in range(TOPICS):
+        if bored[topic]:
+            timer[topic] -= 1
+            bored[topic] = timer[topic] > 0
+        if not bored[topic]:
+            timer[topic] = model.boredom_turns
+    recent = np.zeros(TOPICS, dtype=np.int64)
+    for entry in range(users.topic_count[u]):
+        recent[users.topic_log[u, entry]] += 1
+    for topic in range(TOPICS):
+        if recent[topic] >= model.boredom_threshold:
+            bored[topic] = True
+
+
+@_jit
+def play_turn(
+    users: Any,
+    slates: Any,
+    uniforms: Any,
+    turn: int,
+    catalogue: Any,
+    model: Any,
+    scores: Any,
+    clicks: Any,
+) -> None:
+    """One turn of every user: fill, click, remember, drift, then boredom for the next turn.
+
+    Args:
+        users: state, changed in place.
+        slates: (n, slate size) int64; -1 is replaced in place by the oracle's item.
+        uniforms: (n, slate size) float32; a click happens where its uniform < its probability.
+        turn: number of the turn; -1 for the first slate, whose clicks do not move the user.
+        catalogue: the items.
+        model: the constants.
+        scores: (n, slate size) float32, written.
+        clicks: (n, slate size) bool, written.
+    """
+    all_scores = np.empty(catalogue.by_dim.shape[1], dtype=np.float32)
+    best = np.empty(SLATE_SIZE, dtype=np.int64)
+    effective = np.empty(users.embedding.shape[1], dtype=np.float32)
+    for u in range(slates.shape[0]):
+        effective_user(users.embedding[u], users.bored[u], effective)
+        _fill(slates[u], effective, catalogue, all_scores, best)
+        _click(slates[u], effective, uniforms[u], catalogue, model, scores[u], clicks[u])
+        _remember(users, u, slates[u], clicks[u], turn, model, catalogue.main_topics)
+        if turn >= 0:
+            _drift(users.embedding[u], slates[u], clicks[u], catalogue.embeddings, model)
+        _boredom(users, u, model)
+
+
+@_jit
+def relevances(users: Any, catalogue: Any, model: Any) -> Any:
+    """Relevance of every item for every user, bored topics counting 0: (n, items) float32."""
+    out = np.empty((users.embedding.shape[0], catalogue.by_dim.shape[1]), dtype=np.float32)
+    effective = np.empty(users.embedding.shape[1], dtype=np.float32)
+    for u in range(out.shape[0]):
+        effective_user(users.embedding[u], users.bored[u], effective)
+        score_all(effective, catalogue.by_dim, catalogue.normaliser, out[u])
+        for i in range(out.shape[1]):
+            gap = out[u, i] - model.relevance_threshold
+            out[u, i] = np.float32(1) / (np.float32(1) + np.exp(-model.sharpness * gap))
+    return out

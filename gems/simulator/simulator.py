@@ -1,0 +1,130 @@
+"""Batched simulator of users who click, drift and get bored (Section 1 of the specification)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gems.config import SimulatorConfig
+from gems.registry import Environment
+from gems.simulator import kernels
+from gems.simulator.items import DIM, SLATE_SIZE, TOPICS, Floats, Integers, Items, topic_components
+
+
+class Observation(NamedTuple):
+    """What is known after a turn of n users.
+
+    Attributes:
+        slates: (n, slate size) int64, items shown.
+        clicks: (n, slate size) bool.
+        users: (n, 20) float32, tastes; only disclosed methods look.
+        bored: (n, topics) bool, topics bored in the coming turn; only disclosed methods look.
+    """
+
+    slates: Integers
+    clicks: NDArray[np.bool_]
+    users: Floats
+    bored: NDArray[np.bool_]
+
+
+def draw_users(rng: np.random.Generator, n: int, config: SimulatorConfig) -> Floats:
+    """Embeddings of ``n`` new users, (n, 20) float32."""
+    weights = rng.random((n, TOPICS), dtype=np.float32) ** np.float32(config.user_topic_power)
+    weights /= weights.sum(axis=1, keepdims=True)
+    users = (topic_components(rng, n) * weights[:, :, None]).reshape(n, DIM)
+    for user in users:
+        kernels.normalise(user, config.user_norm == "l2")
+    return users
+
+
+class Simulator:
+    """Users of one environment, all at the same turn; a single user is a batch of one.
+
+    Attributes:
+        users: state of the users (``kernels.Users``).
+        scores: (n, slate size) float32, scores of the items shown last, boredom included.
+        turn: number of turns played.
+    """
+
+    def __init__(self, items: Items, environment: Environment, config: SimulatorConfig) -> None:
+        """Take the items, the click model of ``environment`` and the constants of ``config``."""
+        self.items = items
+        self.config = config
+        self.catalogue = kernels.Catalogue(
+            items.embeddings, items.by_dim, items.main_topics, np.float32(items.normaliser)
+        )
+        self.model = click_model(environment, config)
+
+    def reset(self, n: int, rng: np.random.Generator) -> Observation:
+        """Draw ``n`` new users and show them the first slate; ``rng`` also draws later clicks."""
+        self._rng = rng
+        users = draw_users(rng, n, self.config)
+        return self.start(users, rng.random((n, SLATE_SIZE), dtype=np.float32))
+
+    def step(self, slates: Integers) -> Observation:
+        """Show ``slates`` (n, slate size); an entry of -1 asks for the oracle's item.
+
+        Raises:
+            ValueError: ``slates`` has another shape or an item that does not exist.
+        """
+        return self.advance(slates, self._rng.random(slates.shape, dtype=np.float32))
+
+    def start(self, users: Floats, uniforms: Floats) -> Observation:
+        """``reset`` with the users' embeddings and the draws of the first clicks given."""
+        n, memory = len(users), self.config.click_memory
+        self.users = kernels.Users(
+            embedding=np.array(users, dtype=np.float32),
+            bored=np.zeros((n, TOPICS), dtype=np.bool_),
+            timer=np.full((n, TOPICS), self.config.boredom_turns, dtype=np.int64),
+            topic_log=np.zeros((n, memory), dtype=np.int64),
+            topic_count=np.zeros(n, dtype=np.int64),
+            turn_log=np.zeros((n, memory), dtype=np.int64),
+            turn_count=np.zeros(n, dtype=np.int64),
+        )
+        self.turn = -1
+        return self.advance(np.tile(self.items.first_slate, (n, 1)), uniforms)
+
+    def advance(self, slates: Integers, uniforms: Floats) -> Observation:
+        """``step`` with the draws given: a click happens where its uniform < its probability."""
+        shape = (len(self.users.embedding), SLATE_SIZE)
+        slates = np.array(slates, dtype=np.int64)
+        if slates.shape != shape or uniforms.shape != shape:
+            raise ValueError(f"slates must have shape {shape}, not {slates.shape}")
+        if slates.size and (slates.min() < -1 or slates.max() >= len(self.items.embeddings)):
+            raise ValueError(f"slates must hold items 0 to {len(self.items.embeddings) - 1}, or -1")
+        self.scores = np.empty(shape, dtype=np.float32)
+        clicks = np.empty(shape, dtype=np.bool_)
+        kernels.play_turn(
+            self.users, slates, uniforms, self.turn, self.catalogue, self.model, self.scores, clicks
+        )
+        self.turn += 1
+        return Observation(
+            slates, clicks, self.users.embedding.copy(), self.users.bored.copy()
+        )
+
+    def oracle_slates(self) -> Integers:
+        """The short-term oracle's slates for the coming turn, (n, slate size) int64."""
+        slates = np.empty((len(self.users.embedding), SLATE_SIZE), dtype=np.int64)
+        kernels.oracle_slates(self.users, self.catalogue, slates)
+        return slates
+
+
+def click_model(environment: Environment, config: SimulatorConfig) -> kernels.ClickModel:
+    """The constants of ``config`` and ``environment`` as the kernels take them."""
+    ranks = np.arange(SLATE_SIZE)
+    start, decay, nu = config.examination_start or 0, config.examination_decay, environment.top_down
+    examination = nu * decay ** (start + ranks) + (1 - nu) * decay ** (
+        start + SLATE_SIZE - 1 - ranks
+    )
+    return kernels.ClickModel(
+        examination=examination.astype(np.float32),
+        sharpness=np.float32(config.sharpness),
+        relevance_threshold=np.float32(config.relevance_threshold),
+        penalty=np.float32(config.diversity_penalty if environment.penalised else 1.0),
+        diversity_threshold=config.diversity_threshold or SLATE_SIZE + 1,
+        influence=np.float32(config.influence),
+        l2_norm=config.user_norm == "l2",
+        boredom_threshold=config.boredom_threshold,
+        boredom_turns=config.boredom_turns,
+        click_lifetime=config.click_lifetime,
+    )

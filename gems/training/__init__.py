@@ -1,0 +1,1 @@
+"""Training, validation and test of one agent on one environment."""

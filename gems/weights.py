@@ -1,0 +1,48 @@
+"""Weights as safetensors with the configuration beside them; nothing is ever unpickled."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gems.errors import GemsError
+from gems.files import read_json, write_json, written_whole
+
+
+def save_weights(path: Path, weights: dict[str, Tensor], config: dict[str, Any]) -> None:
+    """Write ``weights``, and ``config`` as JSON beside them, the weights last.
+
+    Raises:
+        GemsError: the files cannot be written.
+    """
+    write_json(path.with_suffix(".json"), config)
+    with written_whole(path) as temporary:
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read weights to the CPU.
+
+    Raises:
+        GemsError: the file is missing, damaged or no safetensors file.
+    """
+    if not path.is_file():
+        raise GemsError(f"The weights {path} do not exist.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise GemsError(f"The weights {path} are damaged or not a safetensors file.") from error
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Read the configuration that lies beside the weights at ``path``.
+
+    Raises:
+        GemsError: it is missing or damaged.
+    """
+    config = read_json(path.with_suffix(".json"))
+    if not isinstance(config, dict):
+        raise GemsError(f"{path.with_suffix('.json')} is not a configuration.")
+    return config

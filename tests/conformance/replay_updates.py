@@ -1,0 +1,242 @@
+"""Repeat recorded training updates: ``python replay_updates.py FILE.npz``.
+
+For each method the file holds a batch, the weights before, and, of one update made with every
+Gaussian draw set to 0 (given for the VAE), the losses and per tensor the sum and the sum of
+absolute values of the weights' change. Prints one line a method; exits 1 on any disagreement.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gems import registry
+from gems.agents.belief import Belief
+from gems.agents.reinforce import Reinforce, SoftmaxPolicy
+from gems.agents.sac import SAC, SACPolicy
+from gems.agents.sac_wknn import ItemBounds, SACWkNN, WkNNPolicy
+from gems.agents.slateq import DisclosedClicks, SlateQ, SlateQPolicy
+from gems.config import build
+from gems.data.replay import Batch
+from gems.rankers.vae import SlateVAE
+from gems.simulator.items import Items
+from gems.simulator.simulator import Simulator
+
+LOSS_TOLERANCE, CHANGE_TOLERANCE = 1e-4, 1e-3
+
+SAC_NAMES = {
+    "QNet": "critics.0",
+    "QNet2": "critics.1",
+    "target_QNet": "targets.0",
+    "target_QNet2": "targets.1",
+    "PolicyNet": "policy.head.net",
+    "belief.item_embeddings.actor.embedd": "policy.belief.items",
+    "belief.item_embeddings.critic.embedd": "belief.items",
+    "belief.gru.actor": "policy.belief.gru",
+    "belief.gru.critic": "belief.gru",
+    "wknn_item_embeddings.embedd": "policy.bounds.table",
+}
+NAMES = {
+    "GeMS": SAC_NAMES,
+    "TopK": SAC_NAMES,
+    "WkNN": SAC_NAMES,
+    "SlateQ": {
+        "QNet": "policy.net",
+        "target_QNet": "target",
+        "belief.item_embeddings.critic.embedd": "policy.belief.items",
+        "belief.gru.critic": "policy.belief.gru",
+    },
+    "REINFORCE": {
+        "PolicyNet": "policy.net",
+        "belief.item_embeddings.actor.embedd": "policy.belief.items",
+        "belief.gru.actor": "policy.belief.gru",
+    },
+    "VAE": {
+        "vae.item_embeddings": "items",
+        "vae.inference": "encoder",
+        "vae.decoder": "decoder",
+        "vae.slate_decoder": "slate_head",
+        "vae.click_decoder": "click_head",
+    },
+}
+LOSSES = {
+    "q_loss": "q_loss",
+    "pi_loss": "policy_loss",
+    "alpha_loss": "alpha_loss",
+    "alpha_after": "alpha",
+    "loss": "loss",
+    "train_loss": "total",
+    "train_slateloss": "slate",
+    "train_clickloss": "click",
+    "train_KLloss": "kl",
+}
+
+Record = dict[str, np.ndarray]
+
+
+class Deviation(NamedTuple):
+    """Largest relative deviations of one method."""
+
+    method: str
+    losses: float
+    changes: float
+    compared: int
+
+    @property
+    def agrees(self) -> bool:
+        return self.losses <= LOSS_TOLERANCE and self.changes <= CHANGE_TOLERANCE
+
+
+class FixedBounds(nn.Module):
+    """Bounds of an action without a ranker; updates never rank."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__()
+        self.center = torch.from_numpy(record["action_center"])
+        self.scale = torch.from_numpy(record["action_scale"])
+
+
+def replay(path: str) -> Iterator[Deviation]:
+    """Repeat the update of every method of the file at ``path``."""
+    torch.set_num_threads(1)
+    with np.load(path, allow_pickle=False) as data:
+        methods = sorted({key.split("/")[0] for key in data})
+        for method in methods:
+            prefix = method + "/"
+            record = {k.removeprefix(prefix): data[k] for k in data if k.startswith(prefix)}
+            yield _replay_vae(record) if method == "VAE" else _replay_agent(method, record)
+
+
+def _learner(method: str, record: Record) -> nn.Module:
+    config = build({"fidelity": "released"})
+    n_items = 1000
+    if method == "REINFORCE":
+        policy = SoftmaxPolicy(n_items, config.agent)
+        return Reinforce(policy, config.agent, config.reinforce)
+    if method == "SlateQ":
+        environment = registry.environment("focused_topdown")
+        simulator = Simulator(Items(record["item_embeddings"]), environment, config.simulator)
+        clicks = DisclosedClicks(simulator, faulty=True)
+        return SlateQ(SlateQPolicy(clicks, config.agent, 1.0), config.agent, config.slateq)
+    beliefs = [Belief(n_items, config.agent) for _ in range(2)]
+    if method == "WkNN":
+        bounds = ItemBounds(torch.from_numpy(record["before/wknn_item_embeddings.embedd.weight"]))
+        bounds.center.copy_(torch.from_numpy(record["action_center"]))
+        bounds.scale.copy_(torch.from_numpy(record["action_scale"]))
+        policy = WkNNPolicy(bounds, *beliefs, config.agent, config.wknn)
+        learner: SAC = SACWkNN(policy, config.agent, config.sac)
+    else:
+        sac_policy = SACPolicy(beliefs[0], FixedBounds(record), config.agent)
+        learner = SAC(sac_policy, beliefs[1], config.agent, config.sac)
+    learner.policy.head.noise = lambda like, generator: torch.zeros_like(like)
+    return learner
+
+
+def _batch(method: str, record: Record) -> Batch:
+    """Episodes of the record; the last observation, which no update sees, repeats the one before.
+
+    Its reward is set by clicks on the first ranks.
+    """
+    part = {k.removeprefix("batch/"): torch.from_numpy(v) for k, v in record.items()}
+    slates, clicks = part["slate"].long(), part["clicks"].float()
+    n, turns, size = slates.shape
+    last = part["reward"].view(n, turns)[:, -1:]
+    last_clicks = (torch.arange(size) < last).float().unsqueeze(1)
+    actions = part["action"].view(n, turns, -1) if method in ("GeMS", "TopK") else slates[..., :0]
+    if "user_state" in part:
+        users = part["user_state"].view(n, turns, -1)
+        users = torch.cat([users[:, :1], users], dim=1)
+    else:
+        users = torch.zeros(n, turns + 1, 0)
+    batch = Batch(
+        torch.cat([slates, slates[:, -1:]], dim=1),
+        torch.cat([clicks, last_clicks], dim=1),
+        actions,
+        users,
+        torch.zeros(n, turns + 1, 10, dtype=torch.bool),
+    )
+    assert torch.equal(batch.rewards.flatten(), part["reward"])
+    return batch
+
+
+def _ours(name: str, names: dict[str, str]) -> str:
+    module = max((m for m in names if name.startswith(m + ".")), key=len)
+    rest = name.removeprefix(module + ".")
+    return names[module] if names[module].endswith("table") else f"{names[module]}.{rest}"
+
+
+def _compare(
+    method: str, record: Record, module: nn.Module, update: Callable[[], dict[str, float]]
+) -> Deviation:
+    tensors: dict[str, Tensor] = {k: v.detach() for k, v in module.state_dict().items()}
+    pairs = {}
+    for key, value in record.items():
+        if key.startswith("before/"):
+            name = key.removeprefix("before/")
+            pairs[name] = tensors[_ours(name, NAMES[method])]
+            pairs[name].copy_(torch.from_numpy(value))
+    losses = update()
+    worst = 0.0
+    for theirs, ours in LOSSES.items():
+        if theirs in record:
+            expected = float(record[theirs].item())
+            worst = max(worst, abs(losses[ours] - expected) / abs(expected))
+    changes = 0.0
+    for name, tensor in pairs.items():
+        before = record[f"before/{name}"].astype(np.float64)
+        change = tensor.double().numpy() - before
+        expected = record[f"change/{name}"]
+        off = max(abs(change.sum() - expected[0]), abs(np.abs(change).sum() - expected[1]))
+        changes = max(changes, off / expected[1] if off else 0.0)
+    return Deviation(method, worst, changes, len(pairs))
+
+
+def _replay_agent(method: str, record: Record) -> Deviation:
+    learner = _learner(method, record)
+    batch = _batch(method, record)
+    return _compare(method, record, learner, lambda: learner.update(batch, torch.Generator()))
+
+
+def _replay_vae(record: Record) -> Deviation:
+    vae = SlateVAE(1000, build({"fidelity": "released"}).vae)
+    slates, clicks = (torch.from_numpy(record[k]) for k in ("slate", "clicks"))
+    slates, clicks = slates.long(), clicks.float()
+
+    def update() -> dict[str, float]:
+        losses = vae.losses(slates, clicks, torch.from_numpy(record["noise"]))
+        optimiser = torch.optim.Adam(vae.parameters(), lr=1e-3)
+        losses.total.backward()
+        optimiser.step()
+        return {name: value.item() for name, value in losses._asdict().items()}
+
+    found = _compare("VAE", record, vae, update)
+    with torch.no_grad():
+        latent = vae.encode(slates, clicks)
+        decoded = vae.decode(torch.from_numpy(record["decode_actions"]))
+    off = max(
+        float((latent.mean - torch.from_numpy(record["after_mu"])).abs().max()),
+        float((latent.log_var - torch.from_numpy(record["after_log_var"])).abs().max()),
+        float((decoded != torch.from_numpy(record["decoded_slates"])).sum()),
+    )
+    return found._replace(losses=max(found.losses, off))
+
+
+def main(path: str) -> int:
+    agree = True
+    for d in replay(path):
+        agree &= d.agrees
+        print(
+            f"{d.method}: losses off by at most {d.losses:.1e} relative, "
+            f"changes of {d.compared} tensors by {d.changes:.1e}: "
+            + ("agrees" if d.agrees else "DISAGREES")
+        )
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python replay_updates.py FILE.npz")
+    sys.exit(main(sys.argv[1]))
