@@ -153,13 +153,12 @@ class MFConfig(Section):
     learning_rate: Rate = Field(1e-4, description="Learning rate of Adam.")
     batch_pairs: Positive = Field(256, description="Positive pairs in a batch.")
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="Share of the positive pairs that validate, split by user."
+        0.1, description="Share of the users, the first ones, whose clicks validate."
     )
     validate_every: Positive = Field(1000, description="Batches between two validations.")
     patience: Positive = Field(
         3, description="Validations without improvement after which training stops."
     )
-    max_batches: Positive = Field(4000, description="Batches after which training stops.")
     seed: Seed = Field(2023, description="Seed of the factorisation: one for each environment.")
 
 
@@ -326,6 +325,14 @@ class Config(Section):
     def sections(self, *names: str) -> dict[str, Any]:
         """The named sections, every option resolved, as plain values: what a stage depends on."""
         return {name: self.model_dump(mode="json")[name] for name in names}
+
+
+def needs(method: str, config: Config) -> tuple[registry.Prerequisite, ...]:
+    """Pretrained models that a method acts with under ``config``."""
+    entry = registry.method(method)
+    if "wknn" in entry.sections and config.wknn.item_table == "mf":
+        return (*entry.needs, "mf")
+    return entry.needs
 
 
 def build(values: dict[str, Any]) -> Config:

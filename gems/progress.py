@@ -15,12 +15,12 @@ class Progress:
 
     Args:
         stage: what is being done, in a few words.
-        total: number of steps.
+        total: number of steps, None if unknown.
         unit: name of a step, plural.
         done: steps that an earlier try has done already.
     """
 
-    def __init__(self, stage: str, total: int, unit: str, done: int = 0) -> None:  # noqa: D107
+    def __init__(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:  # noqa: D107
         self._stage, self._unit, self._total = stage, unit, total
         self._done = self._first = done
         self._figures = ""
@@ -60,10 +60,10 @@ class Progress:
         self._printed = time.monotonic()
         seconds = self._printed - self._started
         speed = (self._done - self._first) / seconds if seconds > 0 else 0.0
-        left = (self._total - self._done) / speed if speed > 0 else float("nan")
-        parts = [
-            f"{self._stage}: {self._done}/{self._total} {self._unit}",
-            f"{speed:.3g} a second",
-            f"{left:.0f} s left",
-        ]
-        print(", ".join(parts + [self._figures] * bool(self._figures)), file=sys.stderr, flush=True)
+        parts = [f"{self._stage}: {self._done} {self._unit}", f"{speed:.3g} a second"]
+        if self._total is not None and speed > 0:
+            parts[0] = f"{self._stage}: {self._done}/{self._total} {self._unit}"
+            parts.append(f"{(self._total - self._done) / speed:.0f} s left")
+        if self._figures:
+            parts.append(self._figures)
+        print(", ".join(parts), file=sys.stderr, flush=True)

@@ -48,8 +48,13 @@ class WkNNPolicy(SACPolicy):
     ) -> None:
         """The critic is shared with the learner, which sets it by ``attach``."""
         super().__init__(belief, bounds, agent)  # type: ignore[arg-type]
-        self.bounds, self.critic_belief, self.config = bounds, critic_belief, config
+        self.critic_belief, self.config = critic_belief, config
         self.stored_dim = 0
+
+    @property
+    def bounds(self) -> ItemBounds:
+        """The item table and the bounds of the action."""
+        return self.ranker  # type: ignore[return-value]
 
     def attach(self, critic: nn.Sequential) -> None:
         """Take the critic that ranks candidates."""

@@ -96,8 +96,8 @@ def write(folder: Path, users: int, turns: int, chunks: Any, meta: dict[str, Any
     write_json(folder / "dataset.json", {"users": users, "turns": turns, **meta})
 
 
-def read(folder: Path, n_items: int) -> Dataset:
-    """Open a dataset and check that it is whole and fits ``n_items`` items.
+def read(folder: Path) -> Dataset:
+    """Open a dataset and check that it is whole.
 
     Raises:
         GemsError: a file is missing, truncated, or of another shape or kind.
@@ -105,8 +105,6 @@ def read(folder: Path, n_items: int) -> Dataset:
     meta = read_json(folder / "dataset.json")
     if not isinstance(meta, dict) or not {"users", "turns", "items"} <= meta.keys():
         raise GemsError(f"{folder / 'dataset.json'} does not describe a dataset.")
-    if meta["items"] != n_items:
-        raise GemsError(f"The dataset {folder} has {meta['items']} items; {n_items} are needed.")
     shape = (meta["users"], meta["turns"])
     slates = _open(folder / "slates.npy", np.dtype(np.int16), (*shape, SLATE_SIZE))
     clicks = _open(folder / "clicks.npy", np.dtype(np.uint8), (*shape, (SLATE_SIZE + 7) // 8))

@@ -10,15 +10,19 @@ from torch import Tensor, nn
 from gems.simulator import kernels
 from gems.simulator.items import SLATE_SIZE
 
+BLOCK = 128
+
 
 def nearest(queries: Tensor, table: Tensor, k: int) -> Tensor:
     """Indices (m, slots, k) of the nearest rows of ``table`` to queries (m, slots, dim)."""
-    closeness = 2 * queries.flatten(0, 1) @ table.t() - table.square().sum(-1)
-    if closeness.device.type == "cpu":
-        found = torch.from_numpy(kernels.top_k_rows(closeness.detach().numpy(), k))
-    else:
-        found = closeness.topk(k, dim=-1).indices
-    return found.view(*queries.shape[:2], k)
+    offset, doubled, flat = -table.square().sum(-1), 2 * table.t(), queries.flatten(0, 1)
+    if flat.device.type != "cpu":
+        found = torch.addmm(offset, flat, doubled).topk(k, dim=-1).indices
+        return found.view(*queries.shape[:2], k)
+    # Blocks that stay in the cache; all distances of a batch would be 80 MB.
+    blocks = (torch.addmm(offset, block, doubled) for block in flat.detach().split(BLOCK))
+    parts = [kernels.top_k_rows(block.numpy(), k) for block in blocks]
+    return torch.from_numpy(np.concatenate(parts)).view(*queries.shape[:2], k)
 
 
 def greedy_slates_plain(

@@ -37,7 +37,7 @@ SAC_NAMES = {
     "belief.item_embeddings.critic.embedd": "belief.items",
     "belief.gru.actor": "policy.belief.gru",
     "belief.gru.critic": "belief.gru",
-    "wknn_item_embeddings.embedd": "policy.bounds.table",
+    "wknn_item_embeddings.embedd": "policy.ranker.table",
 }
 NAMES = {
     "GeMS": SAC_NAMES,

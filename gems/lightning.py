@@ -1,0 +1,105 @@
+"""What the pretrained models share of pytorch-lightning: fit, resume, keep the best."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
+
+from gems.errors import GemsError
+from gems.progress import Progress
+from gems.tracking import Tracker
+
+LOG_EVERY_BATCHES = 50
+
+
+class _Report(Callback):
+    """Shows progress, tracks losses, and stops on a loss that is not a number."""
+
+    def __init__(self, progress: Progress, tracker: Tracker, monitor: str) -> None:
+        self._progress, self._tracker, self._monitor = progress, tracker, monitor
+        self._figures: dict[str, float] = {}
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        if trainer.global_step % LOG_EVERY_BATCHES == 0:
+            loss = float(outputs["loss"])
+            if loss != loss:
+                raise GemsError(f"The loss is not a number at batch {trainer.global_step}.")
+            self._figures["loss"] = loss
+            train = {k: float(v) for k, v in trainer.callback_metrics.items() if "train_" in k}
+            self._tracker.log({**train, "epoch": trainer.current_epoch}, trainer.global_step)
+        self._progress.advance(1, **self._figures)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        values = {k: float(v) for k, v in trainer.callback_metrics.items() if "val_" in k}
+        self._figures["validation"] = values[self._monitor]
+        self._tracker.log(values, trainer.global_step)
+
+
+def fit(
+    module: pl.LightningModule,
+    *,
+    stage: str,
+    monitor: str,
+    state: Path,
+    device: str,
+    tracker: Tracker,
+    total_batches: int | None,
+    callbacks: tuple[Callback, ...] = (),
+    **options: Any,
+) -> None:
+    """Train ``module``, from the last state in the folder ``state`` if there is one.
+
+    Args:
+        module: what to train.
+        stage: its name in the progress bar.
+        monitor: validation figure whose lowest value marks the best checkpoint.
+        state: folder of checkpoints: ``last.ckpt``, and ``best.ckpt`` for ``best_weights``.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        tracker: where figures go.
+        total_batches: batches to expect, None if unknown.
+        callbacks: further callbacks.
+        options: passed to ``pytorch_lightning.Trainer``.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning", category=UserWarning)
+    last = state / "last.ckpt"
+    keep = ModelCheckpoint(
+        state,
+        filename="best",
+        monitor=monitor,
+        save_last=True,
+        enable_version_counter=False,
+        save_on_train_epoch_end=False,
+    )
+    with Progress(stage, total_batches, "batches") as progress:
+        trainer = pl.Trainer(
+            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            callbacks=[_Report(progress, tracker, monitor), *callbacks, keep],
+            **options,
+        )
+        resumed = str(last) if last.is_file() else None
+        trainer.fit(module, ckpt_path=resumed, weights_only=True if resumed else None)
+
+
+def best_weights(state: Path, prefix: str) -> tuple[dict[str, Tensor], float]:
+    """Weights of the best checkpoint under ``prefix``, which is cut, and its validation figure."""
+    checkpoint = torch.load(state / "best.ckpt", map_location="cpu", weights_only=True)
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    kept = next(v for k, v in checkpoint["callbacks"].items() if k.startswith("ModelCheckpoint"))
+    return weights, float(kept["best_model_score"])

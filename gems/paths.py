@@ -1,0 +1,54 @@
+"""Where everything lies under the results folder; the workflow and the command line agree on it.
+
+Every function takes values or Snakemake wildcards such as ``"{seed}"`` alike.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gems.registry import METHODS, slug
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths under the folder ``root``."""
+
+    root: Path
+
+    def items(self, embedding: str) -> Path:
+        """Item embeddings, .npy."""
+        return self.root / "items" / f"{embedding}.npy"
+
+    def dataset(self, env: str) -> Path:
+        """Folder of a logged dataset."""
+        return self.root / "datasets" / env
+
+    def vae(
+        self, env: str, latent_dim: int | str, beta: float | str, click: float | str, seed: int | str
+    ) -> Path:
+        """Weights of a pretrained slate VAE, .safetensors."""
+        name = (
+            f"GeMS_{env}_latentdim{latent_dim}_beta{beta}_lambdaclick{click}"
+            f"_lambdaprior0.0_scratch_seed{seed}"
+        )
+        return self.root / "vae" / f"{name}.safetensors"
+
+    def mf(self, env: str) -> Path:
+        """Item table of matrix factorisation, .safetensors."""
+        return self.root / "mf" / f"{env}.safetensors"
+
+    def run(self, name: str) -> Path:
+        """Folder of one run's result, named by ``run_name``."""
+        return self.root / "runs" / name
+
+    def state(self, kind: str, name: str) -> Path:
+        """Folder of the training state of an unfinished job."""
+        return self.root / ".state" / kind / name
+
+
+def run_name(
+    method: str, env: str, seed: int | str, beta: float | str, click: float | str
+) -> str:
+    """Name of a run: METHOD_ENV[_KLbeta_clicklambda]_seedSEED, for methods that use a VAE."""
+    vae = f"_KL{beta}_click{click}" if "vae" in METHODS[method].needs else ""
+    return f"{slug(method)}_{env}{vae}_seed{seed}"

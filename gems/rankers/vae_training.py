@@ -1,0 +1,166 @@
+"""Pretraining of the slate VAE with pytorch-lightning (Section 3 of the specification)."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from gems.config import VAEConfig
+from gems.data.dataset import Dataset
+from gems.digest import code_digest, value_digest
+from gems.lightning import best_weights, fit
+from gems.randomness import stream, torch_stream
+from gems.rankers.vae import SlateVAE
+from gems.tracking import Tracker
+from gems.weights import save_weights
+
+READ_SLATES = 25_600
+
+
+class SlateBatches(IterableDataset):
+    """Batches of (slates, clicks) tensors from a range of slates, in order or by a permutation."""
+
+    def __init__(
+        self, data: Dataset, first: int, last: int, batch: int, order: NDArray[np.int64] | None
+    ) -> None:
+        """Slates ``first`` to ``last``, or those at ``order`` within them."""
+        self._data, self._first, self._last = data, first, last
+        self._batch, self._order = batch, order
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return -(-(self._last - self._first) // self._batch)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # noqa: D105
+        for start in range(self._first, self._last, self._batch):
+            stop = min(start + self._batch, self._last)
+            where = (
+                slice(start, stop)
+                if self._order is None
+                else self._first + self._order[start - self._first : stop - self._first]
+            )
+            slates, clicks = self._data.read(where)
+            yield torch.from_numpy(slates), torch.from_numpy(clicks)
+
+
+class VAETraining(pl.LightningModule):
+    """Losses, batches and optimiser of the slate VAE."""
+
+    def __init__(self, vae: SlateVAE, data: Dataset, seed: int) -> None:
+        """``seed`` draws the noise and, if batches are shuffled, their order."""
+        super().__init__()
+        self.vae, self._data, self._seed = vae, data, seed
+        users = max(1, round(data.users * vae.config.validation_fraction))
+        self._split = users * data.turns
+
+    def _loader(self, first: int, last: int, order: NDArray[np.int64] | None) -> DataLoader:
+        batches = SlateBatches(self._data, first, last, self.vae.config.batch_slates, order)
+        return DataLoader(batches, batch_size=None)
+
+    def train_dataloader(self) -> DataLoader:
+        """Slates of all users but the first ones; drawn anew every epoch if shuffled."""
+        last = self._data.users * self._data.turns
+        order = None
+        if self.vae.config.shuffle:
+            rng = stream(self._seed, "vae order", self.current_epoch)
+            order = rng.permutation(last - self._split)
+        return self._loader(self._split, last, order)
+
+    def val_dataloader(self) -> DataLoader:
+        """Slates of the first users."""
+        return self._loader(0, self._split, None)
+
+    def on_train_epoch_start(self) -> None:
+        """Seed the noise by the epoch, so that a resumed training draws the same."""
+        names = "vae noise", self.current_epoch
+        self._generator = torch_stream(self._seed, *names, device=self.device)
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Loss of one batch."""
+        shape = len(batch[0]), self.vae.config.latent_dim
+        noise = torch.randn(shape, generator=self._generator, device=self.device)
+        losses = self.vae.losses(*batch, noise)
+        for name, value in losses._asdict().items():
+            self.log(f"train_{name}", value.detach(), batch_size=len(batch[0]))
+        return losses.total
+
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        """Validation losses, decoding the mean."""
+        for name, value in self.vae.losses(*batch, None)._asdict().items():
+            self.log(f"val_{name}", value, batch_size=len(batch[0]))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam."""
+        return torch.optim.Adam(self.vae.parameters(), lr=self.vae.config.learning_rate, fused=True)
+
+
+def pretrain(
+    data: Dataset,
+    config: VAEConfig,
+    seed: int,
+    output: Path,
+    state: Path,
+    device: str,
+    tracker: Tracker,
+) -> None:
+    """Train a slate VAE and save the epoch with the lowest validation loss.
+
+    Args:
+        data: the logged dataset.
+        config: options of the VAE.
+        seed: seed of weights, noise and order.
+        output: .safetensors file to write, with its configuration beside it.
+        state: folder of the training state, from which a killed job goes on; removed at the end.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        tracker: where losses go.
+    """
+    torch.set_num_threads(1)
+    described = {
+        "vae": config.model_dump(mode="json"),
+        "items": data.meta["items"],
+        "seed": seed,
+        "dataset": data.meta,
+        "code": code_digest(__name__),
+    }
+    checkpoints = state / value_digest(described)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = SlateVAE(data.meta["items"], config)
+    training = VAETraining(vae, data, seed)
+    fit(
+        training,
+        stage=f"VAE {output.stem}",
+        monitor="val_total",
+        state=checkpoints,
+        device=device,
+        tracker=tracker,
+        total_batches=config.epochs * len(training.train_dataloader()),
+        max_epochs=config.epochs,
+        reload_dataloaders_every_n_epochs=1,
+    )
+    weights, validation = best_weights(checkpoints, "vae.")
+    vae.load_state_dict(weights)
+    low, high = action_bounds(vae.cpu().eval(), data)
+    described["validation_loss"] = validation
+    save_weights(output, {**weights, "bounds.low": low, "bounds.high": high}, described)
+    shutil.rmtree(state)
+
+
+@torch.no_grad()
+def action_bounds(vae: SlateVAE, data: Dataset) -> tuple[Tensor, Tensor]:
+    """Least mean - sigma and largest mean + sigma over the first users, both (latent dim,)."""
+    slates = min(vae.config.bounds_users, data.users) * data.turns
+    lows, highs = [], []
+    for start in range(0, slates, READ_SLATES):
+        items, clicks = data.read(slice(start, min(start + READ_SLATES, slates)))
+        mean, log_var = vae.encode(torch.from_numpy(items), torch.from_numpy(clicks))
+        sigma = (0.5 * log_var).exp()
+        lows.append((mean - sigma).min(0).values)
+        highs.append((mean + sigma).max(0).values)
+    return torch.stack(lows).min(0).values, torch.stack(highs).max(0).values

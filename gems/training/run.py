@@ -1,0 +1,218 @@
+"""One run: train a method in an environment with a seed, test it, write the result."""
+
+import csv
+import hashlib
+import platform
+import socket
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gems import registry
+from gems.agents.base import Learner, Policy
+from gems.agents.context import Context
+from gems.config import Config, build
+from gems.data.replay import Episodes
+from gems.digest import code_digest, value_digest
+from gems.errors import GemsError
+from gems.files import write_json, written_whole
+from gems.randomness import stream
+from gems.simulator import items
+from gems.simulator.simulator import Simulator
+from gems.tracking import Tracker
+from gems.training.loop import Trainer
+from gems.training.rollout import rollout
+from gems.training.state import TrainingState
+from gems.weights import load_config, load_weights, save_weights
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run is made of; files are checked before any work starts.
+
+    Attributes:
+        name: name of the run, as in ``paths.run_name``.
+        method: key of ``registry.METHODS``.
+        environment: key of ``registry.ENVIRONMENTS``.
+        seed: seed of the run.
+        config: the configuration.
+        inputs: files by name: ``items``, and ``vae`` or ``mf`` for methods that need them.
+    """
+
+    name: str
+    method: str
+    environment: str
+    seed: int
+    config: Config
+    inputs: dict[str, Path]
+
+    def simulator(self) -> Simulator:
+        """The environment of the run."""
+        environment = registry.environment(self.environment)
+        return Simulator(items.load(self.inputs["items"]), environment, self.config.simulator)
+
+    def agent(self, simulator: Simulator) -> Policy | Learner:
+        """The untrained agent; its weights are drawn from the seed."""
+        build = registry.agent_builder(registry.method(self.method))
+        context = Context(
+            self.config, simulator, vae=self.inputs.get("vae"), mf=self.inputs.get("mf")
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(stream(self.seed, "weights").integers(2**63)))
+            return build(context)
+
+    def described(self) -> dict[str, Any]:
+        """The configuration that the run depends on, and its inputs."""
+        entry = registry.method(self.method)
+        return {
+            "method": self.method,
+            "environment": {
+                "name": self.environment,
+                **asdict(registry.environment(self.environment)),
+            },
+            "seed": self.seed,
+            "inputs": {name: str(path) for name, path in self.inputs.items()},
+            "config": self.config.sections(*stage_sections(entry)),
+        }
+
+    def fingerprint(self) -> str:
+        """Digest of code, configuration and contents of the inputs."""
+        described = self.described()
+        described["inputs"] = {
+            name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self.inputs.items()
+        }
+        described["code"] = run_digest(self.method)
+        return value_digest(described)
+
+
+def stage_sections(entry: registry.Method) -> tuple[str, ...]:
+    """Sections of the configuration that a run of a method reads."""
+    vae = ("vae",) if "vae" in entry.needs else ()
+    return ("simulator", "training", *entry.sections, *vae)
+
+
+def run_digest(method: str) -> str:
+    """Digest of the code that a run of ``method`` executes."""
+    agent_module = registry.method(method).agent.split(":")[0]
+    return code_digest("gems.training.run", agent_module)
+
+
+def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
+    """Train and test ``run``, and write its folder ``output``.
+
+    ``result.json`` holds metrics only and is byte-identical for the same seed on the same machine;
+    times and hosts are in ``provenance.json``. ``result.json`` is written last.
+
+    Raises:
+        GemsError: an input is missing or damaged, or the training breaks down.
+    """
+    started = datetime.now(UTC)
+    torch.set_num_threads(1)
+    device = pick_device(run.config.device)
+    simulator = run.simulator()
+    agent = run.agent(simulator)
+    saved = TrainingState(state, run.fingerprint())
+    config = run.config.training
+    result: dict[str, Any] = {
+        "method": run.method,
+        "environment": run.environment,
+        "seed": run.seed,
+        "test_users": config.test_users,
+    }
+    curve: list[dict[str, float]] = []
+    if isinstance(agent, Learner):
+        trainer = Trainer(agent, simulator, config, run.seed, device)
+        trainer.train(run.name, saved, tracker)
+        policy, curve = agent.policy.cpu(), trainer.curve
+        result["training_episodes"] = config.episodes
+        result["best_episode"] = trainer.best_episode
+        result["validation_return"] = trainer.best_return
+    else:
+        policy = agent
+        result["training_episodes"] = 0
+    result |= test_metrics(test(policy, simulator, config.test_users, run.seed))
+    tracker.log({"test_return": result["test_return"]}, config.episodes)
+    save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
+    write_curve(output / "curve.csv", curve)
+    write_json(output / "provenance.json", provenance(run, started, device))
+    write_json(output / "result.json", result)
+    saved.remove()
+
+
+def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any]:
+    """Test the saved policy of the run in ``folder``; the defaults repeat its own test.
+
+    Raises:
+        GemsError: the folder is not that of a finished run, or an input of the run is gone.
+    """
+    torch.set_num_threads(1)
+    weights, saved = load_weights(folder / "policy.safetensors"), load_config(folder / "policy.json")
+    try:
+        config = build(saved["config"])
+        name, environment = saved["method"], saved["environment"]["name"]
+        inputs = {kind: Path(path) for kind, path in saved["inputs"].items()}
+        run = Run(folder.name, name, environment, saved["seed"], config, inputs)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise GemsError(f"{folder} is not the folder of a finished run.") from error
+    simulator = run.simulator()
+    agent = run.agent(simulator)
+    policy = agent.policy if isinstance(agent, Learner) else agent
+    try:
+        policy.load_state_dict(weights)
+    except RuntimeError as error:
+        raise GemsError(f"The weights in {folder} are not those of {name}.") from error
+    users = users or config.training.test_users
+    seed = run.seed if seed is None else seed
+    metrics = test_metrics(test(policy, simulator, users, seed))
+    return {"method": name, "environment": environment, "seed": seed, **metrics}
+
+
+def test(policy: Policy, simulator: Simulator, users: int, seed: int) -> Episodes:
+    """Greedy episodes of the test users, the same for every method (Section 7)."""
+    return rollout(policy, simulator, users, "greedy", seed, "test")
+
+
+def test_metrics(episodes: Episodes) -> dict[str, Any]:
+    """Mean return, its standard error over users, and each user's return."""
+    returns = episodes.returns
+    error = float(returns.std(ddof=1) / np.sqrt(len(returns))) if len(returns) > 1 else None
+    return {
+        "test_return": float(returns.mean()),
+        "test_standard_error": error,
+        "test_returns": returns.tolist(),
+    }
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that ``auto``, ``cpu`` or ``cuda`` stands for here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write the learning curve as CSV: one row a validation, a column a figure."""
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["episode"]
+    with written_whole(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def provenance(run: Run, started: datetime, device: torch.device) -> dict[str, Any]:
+    """Where, when, with what code and packages a run was made."""
+    return {
+        **run.described(),
+        "code": run_digest(run.method),
+        "started": started.isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "device": str(device),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
