@@ -24,17 +24,8 @@ def items_command(args: Arguments) -> None:
     from gems.simulator import items
 
     config = load(args.config)
-    made = config.items
-    if source := made.files.get(args.embedding):
-        embeddings = items.load(Path(source))
-        if len(embeddings.embeddings) != made.count:
-            raise GemsError(
-                f"{source} holds {len(embeddings.embeddings)} items, items.count is {made.count}."
-            )
-    else:
-        peakedness = (made.focused_peakedness or 1.0) if args.embedding == "focused" else 1.0
-        embeddings = items.generate(made.seed, args.embedding, made.count, peakedness)
-    items.save(args.output or Layout(Path(config.results)).items(args.embedding), embeddings)
+    output = args.output or Layout(Path(config.results)).items(args.embedding)
+    items.save(output, items.make(args.embedding, config.items))
 
 
 def simulate_command(args: Arguments) -> None:
@@ -125,7 +116,7 @@ def table_command(args: Arguments) -> None:
 
 
 def options_command(args: Arguments) -> None:
-    """Print every option of the configuration, as Markdown or as a JSON schema."""
+    """Print every option of the configuration, as Markdown or as a JSON schema in YAML."""
     from gems import options
 
     print(options.schema() if args.schema else options.markdown(), end="")
@@ -165,9 +156,14 @@ def parser() -> argparse.ArgumentParser:
 
     def configured(command: argparse.ArgumentParser, output: str) -> None:
         command.add_argument(
-            "--config", help="YAML or JSON file of options, or JSON text; default: the defaults"
+            "--config",
+            action="append",
+            default=[],
+            help="YAML or JSON file of options, or JSON text; may be repeated, the last one wins",
         )
-        command.add_argument("--output", type=Path, help=f"{output}; default: in the results folder")
+        command.add_argument(
+            "--output", type=Path, help=f"{output}; default: in the results folder"
+        )
 
     def env(command: argparse.ArgumentParser) -> None:
         command.add_argument("--env", required=True, help=", ".join(registry.ENVIRONMENTS))
@@ -214,10 +210,12 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("table", table_command)
     command.add_argument("results", type=Path, nargs="+", help="result.json files of runs")
-    command.add_argument("--output", type=Path, required=True, help="CSV file; Markdown goes beside")
+    command.add_argument(
+        "--output", type=Path, required=True, help="CSV file; Markdown goes beside"
+    )
 
     command = add("options", options_command)
-    command.add_argument("--schema", action="store_true", help="as a JSON schema")
+    command.add_argument("--schema", action="store_true", help="as a JSON schema, in YAML")
     return main
 
 

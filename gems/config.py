@@ -5,6 +5,7 @@
 (users, episodes, seeds), which is a laptop's; ``config/paper.yaml`` holds the paper's scale.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -55,6 +56,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=False, allow_inf_nan=False)
 
 
+def _section(kind: type[Section]) -> Any:
+    """A section that is left out has its defaults."""
+    return Field(default_factory=lambda: kind())
+
+
 class ItemsConfig(Section):
     """Item embeddings of the simulator (Section 1 of the specification)."""
 
@@ -65,7 +71,7 @@ class ItemsConfig(Section):
         description="Power to which components of the focused embeddings are raised. "
         "Default: by `fidelity`.",
     )
-    files: dict[Literal["focused", "diffuse"], str] = Field(
+    files: dict[str, str] = Field(
         default_factory=dict,
         description="Files (.npy, or .pt holding one tensor; items x 20) to take the focused or "
         "diffuse embeddings from, instead of generating them.",
@@ -267,7 +273,9 @@ class TrackingConfig(Section):
 class Config(Section):
     """The whole configuration."""
 
-    results: str = Field("results", description="Folder that everything is written to.", min_length=1)
+    results: str = Field(
+        "results", description="Folder that everything is written to.", min_length=1
+    )
     fidelity: Fidelity = Field(
         "released",
         description="Preset of the options in which the paper's text and its released code "
@@ -291,18 +299,18 @@ class Config(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where networks are trained; `auto` takes a GPU where there is one."
     )
-    items: ItemsConfig = Field(default_factory=ItemsConfig)
-    simulator: SimulatorConfig = Field(default_factory=SimulatorConfig)
-    logging: LoggingConfig = Field(default_factory=LoggingConfig)
-    vae: VAEConfig = Field(default_factory=VAEConfig)
-    mf: MFConfig = Field(default_factory=MFConfig)
-    agent: AgentConfig = Field(default_factory=AgentConfig)
-    sac: SACConfig = Field(default_factory=SACConfig)
-    wknn: WkNNConfig = Field(default_factory=WkNNConfig)
-    slateq: SlateQConfig = Field(default_factory=SlateQConfig)
-    reinforce: ReinforceConfig = Field(default_factory=ReinforceConfig)
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
-    tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+    items: ItemsConfig = _section(ItemsConfig)
+    simulator: SimulatorConfig = _section(SimulatorConfig)
+    logging: LoggingConfig = _section(LoggingConfig)
+    vae: VAEConfig = _section(VAEConfig)
+    mf: MFConfig = _section(MFConfig)
+    agent: AgentConfig = _section(AgentConfig)
+    sac: SACConfig = _section(SACConfig)
+    wknn: WkNNConfig = _section(WkNNConfig)
+    slateq: SlateQConfig = _section(SlateQConfig)
+    reinforce: ReinforceConfig = _section(ReinforceConfig)
+    training: TrainingConfig = _section(TrainingConfig)
+    tracking: TrackingConfig = _section(TrackingConfig)
 
     @model_validator(mode="after")
     def _names_and_preset(self) -> Self:
@@ -313,6 +321,9 @@ class Config(Section):
             for name in names:
                 if name not in allowed:
                     raise ValueError(unknown(kind, name, allowed))
+        for name in self.items.files:
+            if name not in registry.EMBEDDINGS:
+                raise ValueError(unknown("embedding in items.files", name, registry.EMBEDDINGS))
         for field in ("methods", "environments", "seeds"):
             values = getattr(self, field)
             if len(set(values)) < len(values):
@@ -347,14 +358,21 @@ def build(values: dict[str, Any]) -> Config:
         raise GemsError(_sentence(error)) from None
 
 
-def load(source: str | None) -> Config:
-    """Read the configuration from a YAML or JSON file, or from JSON text, or take the defaults.
+def load(sources: Sequence[str]) -> Config:
+    """Read the configuration: YAML or JSON files, or JSON texts; later ones override earlier ones.
 
     Raises:
-        GemsError: the file is missing, is not YAML, or holds an invalid option.
+        GemsError: a file is missing, is not YAML, or holds an invalid option.
     """
-    if source is None:
-        return build({})
+    values: dict[str, Any] = {}
+    for source in sources:
+        for name, value in _read(source).items():
+            both = isinstance(value, dict) and isinstance(values.get(name), dict)
+            values[name] = {**values[name], **value} if both else value
+    return build(values)
+
+
+def _read(source: str) -> dict[str, Any]:
     try:
         text = source if source.lstrip().startswith("{") else Path(source).read_text()
         values = yaml.safe_load(text) or {}
@@ -364,14 +382,14 @@ def load(source: str | None) -> Config:
         raise GemsError(f"The configuration {source} is not valid YAML.") from None
     if not isinstance(values, dict):
         raise GemsError(f"The configuration {source} must be a mapping of options to values.")
-    return build(values)
+    return values
 
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        *parents, name = first["loc"]
+        parents = first["loc"][:-1]
         model: type[BaseModel] = Config
         for parent in parents:
             model = model.model_fields[str(parent)].annotation  # type: ignore[assignment]

@@ -51,9 +51,7 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             _drop_docstring(node)
     package = ROOT.name + "."
-    ours = sorted(
-        m for m in imported - IGNORED if m.startswith(package) and _file(m).is_file()
-    )
+    ours = sorted(m for m in imported - IGNORED if m.startswith(package) and _file(m).is_file())
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(ours)
 
 

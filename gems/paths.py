@@ -24,7 +24,12 @@ class Layout:
         return self.root / "datasets" / env
 
     def vae(
-        self, env: str, latent_dim: int | str, beta: float | str, click: float | str, seed: int | str
+        self,
+        env: str,
+        latent_dim: int | str,
+        beta: float | str,
+        click: float | str,
+        seed: int | str,
     ) -> Path:
         """Weights of a pretrained slate VAE, .safetensors."""
         name = (
@@ -46,9 +51,7 @@ class Layout:
         return self.root / ".state" / kind / name
 
 
-def run_name(
-    method: str, env: str, seed: int | str, beta: float | str, click: float | str
-) -> str:
+def run_name(method: str, env: str, seed: int | str, beta: float | str, click: float | str) -> str:
     """Name of a run: METHOD_ENV[_KLbeta_clicklambda]_seedSEED, for methods that use a VAE."""
     vae = f"_KL{beta}_click{click}" if "vae" in METHODS[method].needs else ""
     return f"{slug(method)}_{env}{vae}_seed{seed}"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from gems.errors import GemsError, unknown
 
 Prerequisite = Literal["vae", "mf"]
+Embedding = Literal["focused", "diffuse"]
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ class Environment:
         penalised: whether too uniform slates lose relevance.
     """
 
-    embedding: Literal["focused", "diffuse"]
+    embedding: Embedding
     top_down: float
     penalised: bool
 
 
-EMBEDDINGS = ("focused", "diffuse")
+EMBEDDINGS: tuple[Embedding, ...] = ("focused", "diffuse")
 
 ENVIRONMENTS: dict[str, Environment] = {
     f"{embedding}_{name}": Environment(embedding, top_down, penalised)
@@ -122,6 +123,17 @@ def environment(name: str) -> Environment:
     if name not in ENVIRONMENTS:
         raise GemsError(unknown("environment", name, ENVIRONMENTS))
     return ENVIRONMENTS[name]
+
+
+def run_sections(entry: Method) -> tuple[str, ...]:
+    """Sections of the configuration that a run of a method reads."""
+    vae = ("vae",) if "vae" in entry.needs else ()
+    return ("simulator", "training", *entry.sections, *vae)
+
+
+def run_modules(entry: Method) -> tuple[str, ...]:
+    """Modules whose code, with all they import, a run of a method executes."""
+    return "gems.training.run", entry.agent.split(":")[0]
 
 
 def agent_builder(entry: Method) -> Any:

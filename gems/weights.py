@@ -19,7 +19,9 @@ def save_weights(path: Path, weights: dict[str, Tensor], config: dict[str, Any])
     """
     write_json(path.with_suffix(".json"), config)
     with written_whole(path) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary)
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary
+        )
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

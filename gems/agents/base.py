@@ -32,7 +32,7 @@ class Policy(nn.Module, ABC):
     stored_dim: int = 0
     disclosed: bool = False
 
-    def begin(self, n: int) -> None:  # noqa: B027 - fixed policies have no state
+    def begin(self, n: int) -> None:
         """Forget all users; ``n`` new ones come."""
 
     @abstractmethod
@@ -68,9 +68,12 @@ class Learner(nn.Module, ABC):
         """The optimisers, in a fixed order, for a training state."""
 
 
-def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+class MLP(nn.Sequential):
     """One hidden layer with ReLU, as every network of the agents (Section 6)."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        """PyTorch's initialisation."""
+        super().__init__(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
 def random_slates(n: int, n_items: int, generator: torch.Generator) -> Tensor:
@@ -86,7 +89,7 @@ def adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Adam:
 @torch.no_grad()
 def follow(target: nn.Module, source: nn.Module, tau: float) -> None:
     """Polyak averaging: ``target`` <- (1 - tau) ``target`` + tau ``source``."""
-    targets, sources = list(target.parameters()), list(source.parameters())
+    targets, sources = [p.data for p in target.parameters()], [p.data for p in source.parameters()]
     torch._foreach_mul_(targets, 1 - tau)
     torch._foreach_add_(targets, sources, alpha=tau)
 

@@ -28,7 +28,7 @@ class Belief(nn.Module):
 
     def begin(self, n: int) -> None:
         """Start ``n`` users at a state of 0, to be observed turn by turn."""
-        self._state = torch.zeros(n, self.gru.hidden_size, device=self.gru.bias_hh_l0.device)
+        self._state = torch.zeros(n, self.gru.hidden_size, device=self.items.weight.device)
 
     def observe(self, observation: Observation) -> Tensor:
         """States (n, state) of the users after one more observation."""
@@ -37,7 +37,5 @@ class Belief(nn.Module):
             torch.from_numpy(observation.slates).to(device),
             torch.from_numpy(observation.clicks).to(device, torch.float32),
         )
-        weights = self.gru.weight_ih_l0, self.gru.weight_hh_l0
-        biases = self.gru.bias_ih_l0, self.gru.bias_hh_l0
-        self._state = torch.gru_cell(inputs, self._state, *weights, *biases)
+        self._state = torch.gru_cell(inputs, self._state, *self.gru.all_weights[0])
         return self._state

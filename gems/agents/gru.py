@@ -79,8 +79,8 @@ class _Recurrence(torch.autograd.Function):
         states = torch.empty(n, turns, triple // 3)
         gates = torch.empty(n, turns, triple // 3 * 4)
         weight_t = weight.detach().t().contiguous().numpy()
-        arrays = (inputs.detach().numpy(), weight_t, bias.detach().numpy())
-        _forward(*arrays, states.numpy(), gates.numpy())
+        projected = inputs.detach().numpy()
+        _forward(projected, weight_t, bias.detach().numpy(), states.numpy(), gates.numpy())
         ctx.save_for_backward(weight, states, gates)
         return states
 
@@ -89,8 +89,14 @@ class _Recurrence(torch.autograd.Function):
         weight, states, gates = ctx.saved_tensors
         d_inputs = torch.empty(*states.shape[:2], 3 * states.shape[2])
         d_hidden = torch.empty_like(d_inputs)
-        arrays = (grads[0].contiguous(), weight.detach(), states.detach(), gates)
-        _backward(*(a.numpy() for a in arrays), d_inputs.numpy(), d_hidden.numpy())
+        _backward(
+            grads[0].contiguous().numpy(),
+            weight.detach().numpy(),
+            states.detach().numpy(),
+            gates.numpy(),
+            d_inputs.numpy(),
+            d_hidden.numpy(),
+        )
         before = functional.pad(states, (0, 0, 1, 0))[:, :-1]
         d_weight = d_hidden.flatten(0, 1).t() @ before.flatten(0, 1)
         return d_inputs, d_weight, d_hidden.sum((0, 1))
@@ -100,5 +106,6 @@ def run_gru(gru: nn.GRU, inputs: Tensor) -> Tensor:
     """States (n, T, H) of a one-layer GRU over ``inputs`` (n, T, I), from a state of 0."""
     if inputs.device.type != "cpu":
         return gru(inputs)[0]
-    projected = functional.linear(inputs, gru.weight_ih_l0, gru.bias_ih_l0)
-    return _Recurrence.apply(projected, gru.weight_hh_l0, gru.bias_hh_l0)
+    weight_in, weight_hidden, bias_in, bias_hidden = gru.all_weights[0]
+    projected = functional.linear(inputs, weight_in, bias_in)
+    return _Recurrence.apply(projected, weight_hidden, bias_hidden)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gems.agents.base import (
+    MLP,
     Decision,
     Learner,
     Mode,
@@ -14,7 +15,6 @@ from gems.agents.base import (
     adam,
     credited,
     first_clicked,
-    mlp,
     random_slates,
 )
 from gems.agents.belief import Belief
@@ -34,7 +34,7 @@ class SoftmaxPolicy(Policy):
         super().__init__()
         self.n_items = n_items
         self.belief = Belief(n_items, config)
-        self.net = mlp(config.state_dim, config.hidden_dim, n_items)
+        self.net = MLP(config.state_dim, config.hidden_dim, n_items)
 
     def begin(self, n: int) -> None:
         """Start ``n`` users."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gems.agents.base import Decision, Learner, Mode, Policy, adam, follow, following, mlp
+from gems.agents.base import MLP, Decision, Learner, Mode, Policy, adam, follow, following
 from gems.agents.belief import Belief
 from gems.config import AgentConfig, SACConfig
 from gems.data.replay import Batch
@@ -44,7 +44,7 @@ class Gaussian(nn.Module):
     def __init__(self, center: Tensor, scale: Tensor, config: AgentConfig) -> None:
         """Take the bounds, both (D,)."""
         super().__init__()
-        self.net = mlp(config.state_dim, config.hidden_dim, 2 * len(center))
+        self.net = MLP(config.state_dim, config.hidden_dim, 2 * len(center))
         self.register_buffer("center", center.clone())
         self.register_buffer("scale", scale.clone())
 
@@ -108,6 +108,7 @@ class SAC(Learner):
     """Two critics with targets, a policy and an entropy coefficient, each with its Adam."""
 
     policy: SACPolicy
+    alpha: Tensor
 
     def __init__(
         self, policy: SACPolicy, belief: Belief, agent: AgentConfig, config: SACConfig
@@ -117,8 +118,8 @@ class SAC(Learner):
         self.policy, self.belief = policy, belief
         self.gamma, self.tau = agent.gamma, config.tau
         width = agent.state_dim + policy.action_dim
-        self.critics = nn.ModuleList(mlp(width, agent.hidden_dim, 1) for _ in range(2))
-        self.targets = nn.ModuleList(mlp(width, agent.hidden_dim, 1) for _ in range(2))
+        self.critics = nn.ModuleList(MLP(width, agent.hidden_dim, 1) for _ in range(2))
+        self.targets = nn.ModuleList(MLP(width, agent.hidden_dim, 1) for _ in range(2))
         self.targets.load_state_dict(self.critics.state_dict())
         self.targets.requires_grad_(False)
         self.log_alpha = nn.Parameter(torch.zeros(1))
@@ -141,7 +142,7 @@ class SAC(Learner):
 
         states = critic_states.flatten(0, 1)
         values = self._values(self.critics, states, self.replayed_actions(batch))
-        q_loss = 0.5 * sum(functional.mse_loss(value, targets) for value in values)
+        q_loss = 0.5 * torch.stack([functional.mse_loss(q, targets) for q in values]).sum()
         q_loss.backward(inputs=self._critic_parameters)
         self._step(self._critic_adam)
 

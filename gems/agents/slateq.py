@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gems.agents.base import (
+    MLP,
     Decision,
     Learner,
     Mode,
@@ -17,7 +18,6 @@ from gems.agents.base import (
     first_clicked,
     follow,
     following,
-    mlp,
     random_slates,
 )
 from gems.agents.belief import Belief
@@ -86,7 +86,7 @@ class SlateQPolicy(Policy):
         self.clicks = clicks
         self.n_items = len(clicks.items)
         self.belief = Belief(self.n_items, config)
-        self.net = mlp(config.state_dim, config.hidden_dim, self.n_items)
+        self.net = MLP(config.state_dim, config.hidden_dim, self.n_items)
         self.register_buffer("epsilon", torch.tensor(epsilon))
 
     def begin(self, n: int) -> None:
@@ -112,13 +112,14 @@ class SlateQ(Learner):
     """Q-learning of item values; the value of a slate is that of its items, weighted by clicks."""
 
     policy: SlateQPolicy
+    updates: Tensor
 
     def __init__(self, policy: SlateQPolicy, agent: AgentConfig, config: SlateQConfig) -> None:
         """One Adam for the Q network and its belief."""
         super().__init__()
         self.policy, self.config = policy, config
         self.gamma = agent.gamma
-        self.target = mlp(agent.state_dim, agent.hidden_dim, policy.n_items)
+        self.target = MLP(agent.state_dim, agent.hidden_dim, policy.n_items)
         self.target.load_state_dict(policy.net.state_dict())
         self.target.requires_grad_(False)
         self.register_buffer("updates", torch.tensor(0))

@@ -142,9 +142,9 @@ def _caption(table: pd.DataFrame) -> str:
     trained = table[table["training_episodes"] > 0]["training_episodes"]
     training = f"{span(trained)} training episodes, " if len(trained) else ""
     return (
-        f"Mean test return ± half-width of the 95 % Student-t interval over {span(table['n_seeds'])} "
-        f"seeds; {training}{span(table['test_users'])} test users. † SAC+GeMS beats all other "
-        "undisclosed methods (Welch's t-test, 5 %)."
+        f"Mean test return ± half-width of the 95 % Student-t interval over "
+        f"{span(table['n_seeds'])} seeds; {training}{span(table['test_users'])} test users. "
+        "† SAC+GeMS beats all other undisclosed methods (Welch's t-test, 5 %)."
     )
 
 

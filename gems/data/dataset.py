@@ -119,7 +119,5 @@ def _open(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[A
     except (ValueError, OSError, EOFError) as error:
         raise GemsError(f"{path} is damaged or is not a .npy array.") from error
     if array.dtype != dtype or array.shape != shape:
-        raise GemsError(
-            f"{path} holds {array.dtype} {array.shape}; {dtype} {shape} is needed."
-        )
+        raise GemsError(f"{path} holds {array.dtype} {array.shape}; {dtype} {shape} is needed.")
     return array

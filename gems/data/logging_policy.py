@@ -2,22 +2,24 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from gems.config import LoggingConfig
 from gems.data import dataset
 from gems.progress import Progress
 from gems.randomness import stream
-from gems.simulator.items import SLATE_SIZE, Floats, Integers
+from gems.simulator.items import SLATE_SIZE, Integers
 from gems.simulator.simulator import Simulator
 
 CHUNK_USERS = 1000
 
 
 @njit(cache=True, nogil=True)
-def _distinct_items(uniforms: Floats, n_items: int) -> Integers:
+def _distinct_items(uniforms: Any, n_items: int) -> Any:
     """First entries of a random permutation of the items for each row of ``uniforms``.
 
     A Fisher-Yates shuffle that remembers only the swaps made: entry i takes the item at a uniform
@@ -41,9 +43,7 @@ def _distinct_items(uniforms: Floats, n_items: int) -> Integers:
     return out
 
 
-def logged_requests(
-    rng: np.random.Generator, n: int, n_items: int, epsilon: float
-) -> Integers:
+def logged_requests(rng: np.random.Generator, n: int, n_items: int, epsilon: float) -> Integers:
     """Slates (n, slate size) in which a slot is a random item with ``epsilon``, else -1.
 
     The random items of a slate are distinct among themselves; -1 asks for the oracle's item.
@@ -65,7 +65,7 @@ def log_users(simulator: Simulator, config: LoggingConfig, environment: str, fol
     n_items = len(simulator.items.embeddings)
     turns = simulator.config.turns
 
-    def chunks() -> Iterator[tuple[Integers, Integers]]:
+    def chunks() -> Iterator[tuple[NDArray[np.int16], NDArray[np.bool_]]]:
         for start in range(0, config.users, CHUNK_USERS):
             rng = stream(config.seed, "logging", environment, start)
             n = min(CHUNK_USERS, config.users - start)

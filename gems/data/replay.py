@@ -41,7 +41,7 @@ class Episodes(NamedTuple):
 
     def pick(self, index: slice | NDArray[np.int64]) -> "Episodes":
         """The episodes at ``index``."""
-        return Episodes(*(part[index] for part in self))
+        return Episodes._make(part[index] for part in self)
 
     @property
     def returns(self) -> NDArray[np.int64]:
@@ -107,7 +107,8 @@ class Replay:
             GemsError: the state is of another shape.
         """
         self.added = int(state["added"])
-        for name, part in self._store._asdict().items():
+        parts: dict[str, NDArray] = self._store._asdict()
+        for name, part in parts.items():
             held = state[name].numpy()
             if held.shape != (len(self), *part.shape[1:]):
                 raise GemsError(f"The saved replay holds {name} of shape {held.shape}.")

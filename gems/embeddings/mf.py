@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import Dataset as TorchDataset
 
 from gems.config import MFConfig
 from gems.data.dataset import Dataset
@@ -88,7 +90,7 @@ class BPR(pl.LightningModule):
         """All validation pairs, with the same negatives every time."""
         rng = stream(self._config.seed, "mf validation")
         batches = Triples(*self._validation, self._n_items, VALIDATION_BATCH, rng)
-        return DataLoader(list(batches), batch_size=None)
+        return DataLoader(cast(TorchDataset, list(batches)), batch_size=None)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Loss of one batch."""

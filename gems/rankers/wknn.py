@@ -49,6 +49,12 @@ def greedy_slates_plain(
     return slates
 
 
+def _layer(critic: nn.Sequential, index: int) -> nn.Linear:
+    layer = critic[index]
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
 class Projection(NamedTuple):
     """What every item adds to the critic's hidden layer, for the compiled greedy choice.
 
@@ -63,7 +69,7 @@ class Projection(NamedTuple):
 
 def project(critic: nn.Sequential, table: Tensor) -> Projection:
     """Project the items of ``table`` by the first layer of ``critic``."""
-    weight = critic[0].weight.detach()
+    weight = _layer(critic, 0).weight.detach()
     by_slot = weight[:, -SLATE_SIZE * table.shape[1] :].unflatten(1, (SLATE_SIZE, -1))
     single = torch.einsum("id,hsd->sih", table, by_slot).contiguous()
     return Projection(single, single.flip(0).cumsum(0).flip(0).contiguous())
@@ -73,7 +79,7 @@ def greedy_slates(
     critic: nn.Sequential, states: Tensor, candidates: Tensor, projection: Projection
 ) -> Tensor:
     """``greedy_slates_plain`` on the CPU: the first layer is linear, so its parts are summed."""
-    first, last = critic[0], critic[2]
+    first, last = _layer(critic, 0), _layer(critic, -1)
     base = states @ first.weight.detach()[:, : states.shape[1]].t() + first.bias.detach()
     arrays = (candidates, projection.single, projection.rest, last.weight.detach()[0])
     slates = _greedy(base.detach().numpy(), *(array.numpy() for array in arrays))
@@ -88,7 +94,7 @@ def _greedy(base: Any, candidates: Any, single: Any, rest: Any, last: Any) -> An
     for row in range(m):
         hidden = base[row]
         for slot in range(slots):
-            best = -np.inf
+            best = np.float32(-np.inf)
             chosen = candidates[row, slot, 0]
             for c in range(count):
                 added = rest[slot, candidates[row, slot, c]]

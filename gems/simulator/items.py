@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gems.config import ItemsConfig
 from gems.errors import GemsError
 from gems.files import written_whole
 from gems.randomness import stream
@@ -72,6 +73,24 @@ def generate(seed: int, embedding: str, count: int, peakedness: float) -> Items:
     weights /= weights.sum(axis=1, keepdims=True)
     values = (topic_components(rng, count) * weights[:, :, None]).reshape(count, DIM) ** peakedness
     return Items((values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32))
+
+
+def make(embedding: str, config: ItemsConfig) -> Items:
+    """The embeddings that the configuration asks for: from its file, or generated.
+
+    Raises:
+        GemsError: the file is missing, damaged, or of another number of items.
+    """
+    source = config.files.get(embedding)
+    if source is None:
+        peakedness = config.focused_peakedness if embedding == "focused" else 1.0
+        return generate(config.seed, embedding, config.count, peakedness or 1.0)
+    items = load(Path(source))
+    if len(items.embeddings) != config.count:
+        raise GemsError(
+            f"{source} holds {len(items.embeddings)} items, but items.count is {config.count}."
+        )
+    return items
 
 
 def save(path: Path, items: Items) -> None:

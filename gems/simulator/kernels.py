@@ -166,7 +166,9 @@ def _append(log: Any, count: int, value: int) -> int:
 
 
 @_jit
-def _remember(users: Any, u: int, slate: Any, clicks: Any, turn: int, model: Any, main: Any) -> None:
+def _remember(
+    users: Any, u: int, slate: Any, clicks: Any, turn: int, model: Any, main: Any
+) -> None:
     """Log the clicks of a turn and forget old ones (step 7); ``turn`` < 0 is the first slate."""
     topics = users.topic_count[u]
     turns = users.turn_count[u]

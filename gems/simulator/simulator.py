@@ -98,9 +98,7 @@ class Simulator:
             self.users, slates, uniforms, self.turn, self.catalogue, self.model, self.scores, clicks
         )
         self.turn += 1
-        return Observation(
-            slates, clicks, self.users.embedding.copy(), self.users.bored.copy()
-        )
+        return Observation(slates, clicks, self.users.embedding.copy(), self.users.bored.copy())
 
     def oracle_slates(self) -> Integers:
         """The short-term oracle's slates for the coming turn, (n, slate size) int64."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gems.agents.base import Learner, Policy
+from gems.agents.base import Learner, Mode, Policy
 from gems.config import TrainingConfig
 from gems.data.replay import Batch, Episodes, Replay
 from gems.errors import GemsError
@@ -108,7 +108,7 @@ class Trainer:
         """The next episode; in the random phase, which no update changes, many at once."""
         left = self.config.random_episodes - self._episode
         n = min(RANDOM_BLOCK, left, stop - self._episode) if left > 0 else 1
-        mode = "random" if left > 0 else "explore"
+        mode: Mode = "random" if left > 0 else "explore"
         purpose = "train", self._episode
         return rollout(self._acting(), self.simulator, n, mode, self.seed, *purpose)
 

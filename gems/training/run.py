@@ -76,29 +76,22 @@ class Run:
             },
             "seed": self.seed,
             "inputs": {name: str(path) for name, path in self.inputs.items()},
-            "config": self.config.sections(*stage_sections(entry)),
+            "config": self.config.sections(*registry.run_sections(entry)),
         }
+
+    def code(self) -> str:
+        """Digest of the code that the run executes."""
+        return code_digest(*registry.run_modules(registry.method(self.method)))
 
     def fingerprint(self) -> str:
         """Digest of code, configuration and contents of the inputs."""
         described = self.described()
         described["inputs"] = {
-            name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self.inputs.items()
+            name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in self.inputs.items()
         }
-        described["code"] = run_digest(self.method)
+        described["code"] = self.code()
         return value_digest(described)
-
-
-def stage_sections(entry: registry.Method) -> tuple[str, ...]:
-    """Sections of the configuration that a run of a method reads."""
-    vae = ("vae",) if "vae" in entry.needs else ()
-    return ("simulator", "training", *entry.sections, *vae)
-
-
-def run_digest(method: str) -> str:
-    """Digest of the code that a run of ``method`` executes."""
-    agent_module = registry.method(method).agent.split(":")[0]
-    return code_digest("gems.training.run", agent_module)
 
 
 def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
@@ -150,7 +143,10 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
         GemsError: the folder is not that of a finished run, or an input of the run is gone.
     """
     torch.set_num_threads(1)
-    weights, saved = load_weights(folder / "policy.safetensors"), load_config(folder / "policy.json")
+    weights, saved = (
+        load_weights(folder / "policy.safetensors"),
+        load_config(folder / "policy.json"),
+    )
     try:
         config = build(saved["config"])
         name, environment = saved["method"], saved["environment"]["name"]
@@ -207,7 +203,7 @@ def provenance(run: Run, started: datetime, device: torch.device) -> dict[str, A
     """Where, when, with what code and packages a run was made."""
     return {
         **run.described(),
-        "code": run_digest(run.method),
+        "code": run.code(),
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname(),

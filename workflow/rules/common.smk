@@ -1,0 +1,122 @@
+# Configuration, paths and what the stages depend on; the rules only put these together.
+import json
+import re
+import sys
+from dataclasses import asdict
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir).parent))
+
+from gems import config as options
+from gems import registry
+from gems.digest import code_digest
+from gems.errors import GemsError
+from gems.paths import Layout, run_name
+
+try:
+    CONFIG = options.build(config)
+except GemsError as error:
+    raise WorkflowError(str(error)) from None
+validate(config, "../schemas/config.schema.yaml")
+
+LAYOUT = Layout(Path(CONFIG.results))
+LOGS = LAYOUT.root / "logs"
+BENCHMARKS = LAYOUT.root / "benchmarks"
+RUN = LAYOUT.run("{method}_{env}{vae}_seed{seed}")
+TABLE2 = LAYOUT.root / "table2.csv"
+SLUGS = {registry.slug(name): name for name in registry.METHODS}
+
+
+wildcard_constraints:
+    env="|".join(registry.ENVIRONMENTS),
+    embedding="|".join(registry.EMBEDDINGS),
+    method="|".join(SLUGS),
+    seed=r"\d+",
+    latent_dim=r"\d+",
+    beta=r"\d+\.\d+",
+    click=r"\d+\.\d+",
+    vae=r"|_KL\d+\.\d+_click\d+\.\d+",
+
+
+def stage_config(*sections, **overrides):
+    """The named sections of the configuration as JSON: the stage depends on nothing else."""
+    values = CONFIG.sections(*sections)
+    for section, changed in overrides.items():
+        values[section].update(changed)
+    return json.dumps(values, sort_keys=True)
+
+
+def runtime_options(wildcards, threads):
+    """Options that change no result, as JSON.
+
+    It takes the threads because Snakemake does not count what derives from them as something that
+    a job depends on.
+    """
+    values = {
+        "results": CONFIG.results,
+        "device": CONFIG.device,
+        **CONFIG.sections("tracking"),
+    }
+    return json.dumps(values, sort_keys=True)
+
+
+def environment_values(env):
+    """What an environment is made of, by value."""
+    return json.dumps(asdict(registry.environment(env)), sort_keys=True)
+
+
+def items_of(wildcards):
+    """Item embeddings of an environment."""
+    return LAYOUT.items(registry.environment(wildcards.env).embedding)
+
+
+def results_of_table2(wildcards):
+    """Results of every method, environment and seed of the configuration."""
+    return [
+        LAYOUT.run(
+            run_name(method, env, seed, CONFIG.vae.beta, CONFIG.vae.lambda_click)
+        )
+        / "result.json"
+        for method in CONFIG.methods
+        for env in CONFIG.environments
+        for seed in CONFIG.seeds
+    ]
+
+
+def vae_options(latent_dim, beta, click):
+    """Options of a slate VAE that are part of its name."""
+    return {
+        "latent_dim": int(latent_dim),
+        "beta": float(beta),
+        "lambda_click": float(click),
+    }
+
+
+def vae_of_run(wildcards):
+    """Options of the VAE that the name of a run tells: KL and click weights, if it has one."""
+    weights = re.findall(r"[\d.]+", wildcards.vae)
+    if bool(weights) != ("vae" in registry.method(SLUGS[wildcards.method]).needs):
+        raise WorkflowError(
+            "The name of a run has a part _KL<beta>_click<lambda> if its method uses a VAE, and "
+            f"only then: {RUN.name}".format(**wildcards)
+        )
+    return vae_options(CONFIG.vae.latent_dim, *weights) if weights else None
+
+
+def inputs_of_run(wildcards):
+    """Item embeddings, and the pretrained models that the method acts with."""
+    inputs = {"embeddings": items_of(wildcards)}
+    needs = options.needs(SLUGS[wildcards.method], CONFIG)
+    if vae := vae_of_run(wildcards):
+        inputs["vae"] = LAYOUT.vae(wildcards.env, *vae.values(), wildcards.seed)
+    if "mf" in needs:
+        inputs["mf"] = LAYOUT.mf(wildcards.env)
+    return inputs
+
+
+def config_of_run(wildcards):
+    """What the run reads of the configuration."""
+    entry = registry.method(SLUGS[wildcards.method])
+    vae = vae_of_run(wildcards)
+    return stage_config(*registry.run_sections(entry), **({"vae": vae} if vae else {}))

@@ -1,0 +1,53 @@
+# Item embeddings and logged datasets (Sections 1 and 2 of the specification).
+
+
+rule items:
+    """Generate item embeddings, or take them from the file that the configuration names."""
+    input:
+        lambda wildcards: CONFIG.items.files.get(wildcards.embedding, []),
+    output:
+        LAYOUT.items("{embedding}"),
+    log:
+        LOGS / "items" / "{embedding}.log",
+    benchmark:
+        BENCHMARKS / "items" / "{embedding}.tsv"
+    conda:
+        "../envs/gems.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=stage_config("items"),
+        code=code_digest("gems.simulator.items"),
+    shell:
+        "gems items --embedding {wildcards.embedding} --output {output:q}"
+        " --config {params.config:q} 2> {log:q}"
+
+
+rule dataset:
+    """Log simulated users who are shown slates by the epsilon-greedy oracle."""
+    input:
+        embeddings=items_of,
+    output:
+        slates=LAYOUT.dataset("{env}") / "slates.npy",
+        clicks=LAYOUT.dataset("{env}") / "clicks.npy",
+        meta=LAYOUT.dataset("{env}") / "dataset.json",
+    log:
+        LOGS / "datasets" / "{env}.log",
+    benchmark:
+        BENCHMARKS / "datasets" / "{env}.tsv"
+    conda:
+        "../envs/gems.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        folder=LAYOUT.dataset("{env}"),
+        config=stage_config("simulator", "logging"),
+        environment=lambda wildcards: environment_values(wildcards.env),
+        code=code_digest("gems.data.logging_policy"),
+    shell:
+        "gems simulate --env {wildcards.env} --items {input.embeddings:q}"
+        " --output {params.folder:q} --config {params.config:q} 2> {log:q}"

@@ -1,0 +1,63 @@
+# Models pretrained on logged data (Sections 3 and 4 of the specification).
+
+
+rule vae:
+    """Pretrain GeMS, the slate VAE; the seed of a run also seeds its VAE."""
+    input:
+        slates=rules.dataset.output.slates,
+        clicks=rules.dataset.output.clicks,
+        meta=rules.dataset.output.meta,
+    output:
+        weights=LAYOUT.vae("{env}", "{latent_dim}", "{beta}", "{click}", "{seed}"),
+        config=LAYOUT.vae(
+            "{env}", "{latent_dim}", "{beta}", "{click}", "{seed}"
+        ).with_suffix(".json"),
+    log:
+        LOGS / "vae" / "{env}_d{latent_dim}_KL{beta}_click{click}_seed{seed}.log",
+    benchmark:
+        BENCHMARKS / "vae" / "{env}_d{latent_dim}_KL{beta}_click{click}_seed{seed}.tsv"
+    conda:
+        "../envs/gems.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=1440,
+    params:
+        folder=LAYOUT.dataset("{env}"),
+        config=lambda w: stage_config(
+            "vae", vae=vae_options(w.latent_dim, w.beta, w.click)
+        ),
+        runtime=runtime_options,
+        code=code_digest("gems.rankers.vae_training"),
+    shell:
+        "gems pretrain --env {wildcards.env} --seed {wildcards.seed} --dataset {params.folder:q}"
+        " --output {output.weights:q} --config {params.config:q} --config {params.runtime:q} 2> {log:q}"
+
+
+rule mf:
+    """Factorise the logged clicks: one item table for each environment."""
+    input:
+        slates=rules.dataset.output.slates,
+        clicks=rules.dataset.output.clicks,
+        meta=rules.dataset.output.meta,
+    output:
+        weights=LAYOUT.mf("{env}"),
+        config=LAYOUT.mf("{env}").with_suffix(".json"),
+    log:
+        LOGS / "mf" / "{env}.log",
+    benchmark:
+        BENCHMARKS / "mf" / "{env}.tsv"
+    conda:
+        "../envs/gems.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        folder=LAYOUT.dataset("{env}"),
+        config=stage_config("mf"),
+        runtime=runtime_options,
+        code=code_digest("gems.embeddings.mf"),
+    shell:
+        "gems mf --env {wildcards.env} --dataset {params.folder:q} --output {output.weights:q}"
+        " --config {params.config:q} --config {params.runtime:q} 2> {log:q}"
