@@ -44,7 +44,7 @@ rule dataset:
         mem_mb=2000,
         runtime=60,
     params:
-        folder=LAYOUT.dataset("{env}"),
+        folder=subpath(output.slates, parent=True),
         config=stage_config("simulator", "logging"),
         environment=lambda wildcards: environment_values(wildcards.env),
         code=code_digest("gems.data.logging_policy"),

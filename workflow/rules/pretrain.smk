@@ -23,7 +23,7 @@ rule vae:
         mem_mb=3000,
         runtime=1440,
     params:
-        folder=LAYOUT.dataset("{env}"),
+        folder=subpath(input.slates, parent=True),
         config=lambda w: stage_config(
             "vae", vae=vae_options(w.latent_dim, w.beta, w.click)
         ),
@@ -54,7 +54,7 @@ rule mf:
         mem_mb=3000,
         runtime=240,
     params:
-        folder=LAYOUT.dataset("{env}"),
+        folder=subpath(input.slates, parent=True),
         config=stage_config("mf"),
         runtime=runtime_options,
         code=code_digest("gems.embeddings.mf"),

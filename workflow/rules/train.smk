@@ -22,7 +22,7 @@ rule train:
         mem_mb=2000,
         runtime=2880,
     params:
-        folder=RUN,
+        folder=subpath(output.result, parent=True),
         method=lambda wildcards: SLUGS[wildcards.method],
         models=lambda wildcards, input: [
             part
