@@ -68,7 +68,8 @@ def fit(
         options: passed to ``pytorch_lightning.Trainer``.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning", category=UserWarning)
+    # Advice that does not apply: loaders have no workers, and batches are made on the fly.
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
     last = state / "last.ckpt"
     keep = ModelCheckpoint(
         state,

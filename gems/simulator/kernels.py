@@ -266,17 +266,3 @@ def play_turn(
         if turn >= 0:
             _drift(users.embedding[u], slates[u], clicks[u], catalogue.embeddings, model)
         _boredom(users, u, model)
-
-
-@_jit
-def relevances(users: Any, catalogue: Any, model: Any) -> Any:
-    """Relevance of every item for every user, bored topics counting 0: (n, items) float32."""
-    out = np.empty((users.embedding.shape[0], catalogue.by_dim.shape[1]), dtype=np.float32)
-    effective = np.empty(users.embedding.shape[1], dtype=np.float32)
-    for u in range(out.shape[0]):
-        effective_user(users.embedding[u], users.bored[u], effective)
-        score_all(effective, catalogue.by_dim, catalogue.normaliser, out[u])
-        for i in range(out.shape[1]):
-            gap = out[u, i] - model.relevance_threshold
-            out[u, i] = np.float32(1) / (np.float32(1) + np.exp(-model.sharpness * gap))
-    return out

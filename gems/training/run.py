@@ -184,10 +184,15 @@ def test_metrics(episodes: Episodes) -> dict[str, Any]:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that ``auto``, ``cpu`` or ``cuda`` stands for here."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    """The device that ``auto``, ``cpu`` or ``cuda`` stands for here.
+
+    Raises:
+        GemsError: ``cuda`` is asked for where there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise GemsError("device is cuda, but PyTorch finds no CUDA device here; use auto or cpu.")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:

@@ -1,0 +1,261 @@
+"""Agents and rankers: the fast forms equal the plain ones, updates learn from what they should."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gems import registry
+from gems.agents.base import MLP, credited, first_clicked, follow
+from gems.agents.belief import Belief
+from gems.agents.context import Context
+from gems.agents.gru import run_gru
+from gems.agents.reinforce import returns_to_go
+from gems.agents.slateq import DisclosedClicks
+from gems.config import build
+from gems.data.replay import Batch, Episodes, Replay
+from gems.rankers import wknn
+from gems.rankers.topk import TopK
+from gems.simulator import items, kernels
+from gems.simulator.simulator import Simulator
+from gems.training.rollout import rollout
+from gems.weights import save_weights
+
+N_ITEMS = 80
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return items.generate(3, "focused", N_ITEMS, 1.0)
+
+
+def simulator_of(catalogue, environment="focused_topdown", fidelity="released", turns=12):
+    config = build({"fidelity": fidelity, "simulator": {"turns": turns}})
+    return Simulator(catalogue, registry.environment(environment), config.simulator)
+
+
+def agent_of(method, simulator, fidelity="released", mf=None):
+    config = build({"fidelity": fidelity, "agent": {"hidden_dim": 32}})
+    torch.manual_seed(0)
+    context = Context(config, simulator, mf=mf)
+    return registry.agent_builder(registry.method(method))(context)
+
+
+def batch_of(learner, simulator, n=4):
+    episodes = rollout(learner.policy, simulator, n, "random", 5, "test batch")
+    return Batch.of(episodes, torch.device("cpu"))
+
+
+def test_the_compiled_gru_equals_pytorchs_forward_and_backward():
+    torch.manual_seed(0)
+    gru = nn.GRU(14, 6, batch_first=True)
+    inputs = torch.randn(5, 9, 14, requires_grad=True)
+    weight = torch.randn(5, 9, 6)
+    results = []
+    for states in (run_gru(gru, inputs), gru(inputs)[0]):
+        wanted = [inputs, *gru.parameters()]
+        results.append([states, *torch.autograd.grad((states * weight).sum(), wanted)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_observing_turn_by_turn_gives_the_states_of_the_whole_sequence(catalogue):
+    simulator = simulator_of(catalogue)
+    learner = agent_of("REINFORCE+SoftMax", simulator)
+    episodes = rollout(learner.policy, simulator, 3, "random", 1, "states")
+    belief: Belief = learner.policy.belief
+    batch = Batch.of(episodes, torch.device("cpu"))
+    whole = belief(batch.slates, batch.clicks)
+    simulator.reset(3, np.random.default_rng(0))
+    belief.begin(3)
+    for turn in range(episodes.slates.shape[1]):
+        seen = simulator.step(episodes.slates[:, turn])._replace(
+            slates=episodes.slates[:, turn].astype(np.int64), clicks=episodes.clicks[:, turn]
+        )
+        torch.testing.assert_close(belief.observe(seen), whole[:, turn], rtol=1e-5, atol=1e-6)
+
+
+def test_top_k_equals_pytorchs():
+    values = torch.randn(50, 200)
+    ours = torch.from_numpy(kernels.top_k_rows(values.numpy(), 10))
+    assert torch.equal(ours, values.topk(10).indices)
+
+
+def test_top_k_ranker_bounds_its_action_by_the_columns_of_its_table():
+    table = torch.randn(30, 4)
+    ranker = TopK(table)
+    torch.testing.assert_close(ranker.center + ranker.scale, table.max(0).values)
+    torch.testing.assert_close(ranker.center - ranker.scale, table.min(0).values)
+
+
+def test_nearest_items_are_those_of_the_smallest_distance():
+    table, queries = torch.randn(60, 7), torch.randn(300, 3, 7)
+    found = wknn.nearest(queries, table, 5)
+    expected = torch.cdist(queries, table).topk(5, largest=False).indices
+    assert torch.equal(found, expected)
+
+
+def test_the_compiled_greedy_choice_equals_the_plain_one():
+    torch.manual_seed(1)
+    table, states = torch.randn(60, 4), torch.randn(40, 6)
+    critic = MLP(6 + 10 * 4, 16, 1)
+    candidates = torch.randint(60, (40, 10, 5))
+    fast = wknn.greedy_slates(critic, states, candidates, wknn.project(critic, table))
+    with torch.no_grad():
+        plain = wknn.greedy_slates_plain(critic, states, candidates, table)
+    assert torch.equal(fast, plain)
+
+
+@pytest.mark.parametrize("layout", ["dim_slot", "slot_dim"])
+def test_wolpertinger_reads_its_action_in_the_layout_asked_for(catalogue, layout):
+    simulator = simulator_of(catalogue)
+    learner = agent_of("SAC+WkNN", simulator)
+    policy = learner.policy
+    policy.config.query_layout, policy.config.neighbours = layout, 1
+    wanted = torch.arange(10).flip(0)
+    by_slot = policy.bounds.table[wanted]
+    action = by_slot if layout == "slot_dim" else by_slot.t()
+    policy.begin(1)
+    slates = policy.choose(action.reshape(1, -1), torch.zeros(1, 20), policy._projection)
+    assert torch.equal(slates[0], wanted)
+
+
+# SAC+GeMS needs a pretrained VAE: it updates in the tests of training.
+TRAINED = [name for name, entry in registry.METHODS.items() if entry.trained]
+WITHOUT_VAE = [name for name in TRAINED if "vae" not in registry.METHODS[name].needs]
+
+
+@pytest.mark.parametrize("method", WITHOUT_VAE)
+@pytest.mark.parametrize("fidelity", ["released", "paper"])
+def test_every_agent_updates_and_changes_its_policy(catalogue, tmp_path, method, fidelity):
+    save_weights(tmp_path / "mf.safetensors", {"items": torch.randn(N_ITEMS, 20)}, {})
+    simulator = simulator_of(catalogue, "focused_divpen", fidelity)
+    learner = agent_of(method, simulator, fidelity, tmp_path / "mf.safetensors")
+    before = {k: v.clone() for k, v in learner.policy.state_dict().items()}
+    batch = batch_of(learner, simulator)
+    figures = learner.update(batch, torch.Generator().manual_seed(0))
+    assert all(np.isfinite(value) for value in figures.values())
+    after = learner.policy.state_dict()
+    assert any(not torch.equal(before[k], after[k]) for k in before)
+    greedy = rollout(learner.policy, simulator, 3, "greedy", 1, "greedy")
+    assert greedy.slates.min() >= 0
+    assert greedy.slates.max() < N_ITEMS
+
+
+@pytest.mark.parametrize("method", ["SlateQ", "REINFORCE+SoftMax", "SAC+TopK-ideal"])
+def test_an_episode_without_a_click_is_survived(catalogue, method):
+    simulator = simulator_of(catalogue)
+    learner = agent_of(method, simulator)
+    batch = batch_of(learner, simulator)
+    silent = batch._replace(clicks=torch.zeros_like(batch.clicks))
+    figures = learner.update(silent, torch.Generator())
+    assert all(np.isfinite(value) for value in figures.values())
+
+
+def test_the_first_critics_target_is_part_of_a_wolpertinger_policy(catalogue):
+    learner = agent_of("SAC+WkNN", simulator_of(catalogue))
+    policy = learner.policy.state_dict()
+    torch.testing.assert_close(policy["critic.0.weight"], learner.targets[0][0].weight)
+
+
+def test_random_phase_of_sac_stays_in_the_middle_half(catalogue):
+    learner = agent_of("SAC+TopK-ideal", simulator_of(catalogue))
+    head = learner.policy.head
+    actions = head.middle_half(2000, torch.Generator().manual_seed(0))
+    share = (actions - head.center) / head.scale
+    assert share.abs().max() <= 0.5
+    assert share.abs().max() > 0.49
+
+
+def test_sac_log_probability_is_that_of_the_squashed_gaussian(catalogue):
+    head = agent_of("SAC+TopK-ideal", simulator_of(catalogue)).policy.head
+    states = torch.randn(6, 20)
+    sampled = head.sample(states, torch.Generator().manual_seed(0))
+    squashed = (sampled.actions - head.center) / head.scale
+    mean, log_std = head.net(states).chunk(2, -1)
+    normal = torch.distributions.Normal(mean, log_std.exp())
+    expected = normal.log_prob(torch.atanh(squashed)) - torch.log(1 - squashed**2 + 1e-6)
+    torch.testing.assert_close(sampled.log_prob, expected.sum(-1), rtol=1e-3, atol=1e-3)
+
+
+def test_polyak_averaging():
+    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
+    expected = 0.9 * target.weight.detach() + 0.1 * source.weight.detach()
+    follow(target, source, 0.1)
+    torch.testing.assert_close(target.weight.detach(), expected)
+
+
+def test_returns_to_go():
+    rewards = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 1.0]])
+    expected = torch.tensor([[2.28, 1.6, 2.0], [0.64, 0.8, 1.0]])
+    torch.testing.assert_close(returns_to_go(rewards, 0.8), expected)
+
+
+def test_credit_by_preset_is_off_by_one_turn(catalogue):
+    simulator = simulator_of(catalogue)
+    batch = batch_of(agent_of("SlateQ", simulator), simulator)
+    observed, chosen = credited(batch, "observed"), credited(batch, "chosen")
+    assert torch.equal(observed[0][:, 1:], chosen[0][:, :-1])
+    assert torch.equal(chosen[1].sum(-1), batch.rewards)
+
+
+def test_first_clicked_item():
+    slates = torch.tensor([[5, 6, 7], [1, 2, 3]])
+    clicks = torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    clicked, item = first_clicked(slates, clicks)
+    assert clicked.tolist() == [True, False]
+    assert item[0] == 6
+
+
+def test_slateq_is_told_the_simulators_relevances(catalogue):
+    simulator = simulator_of(catalogue)
+    seen = simulator.reset(20, np.random.default_rng(0))
+    for _ in range(10):
+        seen = simulator.step(simulator.oracle_slates())
+    assert seen.bored.any()
+    told = DisclosedClicks(simulator, faulty=False).relevances(
+        torch.from_numpy(seen.users), torch.from_numpy(seen.bored)
+    )
+    effective = np.where(np.repeat(seen.bored, 2, axis=1), 0, seen.users)
+    scores = effective @ catalogue.embeddings.T / catalogue.normaliser
+    true = 1 / (1 + np.exp(-100 * (scores - 0.28)))
+    torch.testing.assert_close(told.numpy(), true, rtol=1e-3, atol=1e-5)
+
+
+def test_released_slateq_zeroes_the_wrong_dimensions_of_bored_topics(catalogue):
+    clicks = DisclosedClicks(simulator_of(catalogue), faulty=True)
+    zeroed = [set(np.flatnonzero(row)) for row in clicks.mask.numpy()]
+    assert zeroed[0] == set()
+    assert zeroed[1] == {2}
+    assert zeroed[3] == {6, 7, 8}
+    assert zeroed[7] == set(range(14, 20))
+
+
+def test_the_diversity_penalty_of_slateq_is_slate_by_slate_unless_faulty(catalogue):
+    simulator = simulator_of(catalogue, "focused_divpen")
+    topics = catalogue.main_topics
+    common = np.flatnonzero(topics == np.bincount(topics).argmax())[:4]
+    mixed = [int(np.flatnonzero(topics == t)[0]) for t in np.unique(topics)][:7]
+    uniform = torch.tensor([*common, *mixed][:10])
+    diverse = torch.tensor((mixed * 2)[:10])
+    relevances = torch.ones(2, N_ITEMS)
+    slates = torch.stack([uniform, diverse])
+    true = DisclosedClicks(simulator, faulty=False).click_probabilities(slates, relevances)
+    faulty = DisclosedClicks(simulator, faulty=True).click_probabilities(slates, relevances)
+    torch.testing.assert_close(true[0] * 3, true[1])
+    torch.testing.assert_close(faulty[0], faulty[1])
+    torch.testing.assert_close(faulty[0], true[0])
+
+
+def test_replay_keeps_the_last_episodes_and_restores_its_state():
+    replay = Replay(capacity=5, turns=2, action_dim=1, disclosed=False)
+    for number in range(8):
+        episode = Episodes.empty(1, 2, 1, disclosed=False)
+        episode.slates[:] = number
+        replay.add(episode)
+    seen = replay.sample(200, np.random.default_rng(0)).slates
+    assert set(seen.flatten().tolist()) == {3, 4, 5, 6, 7}
+    other = Replay(capacity=5, turns=2, action_dim=1, disclosed=False)
+    other.restore(replay.state())
+    again = other.sample(200, np.random.default_rng(0)).slates
+    np.testing.assert_array_equal(seen, again)

@@ -1,0 +1,195 @@
+"""The slate VAE and matrix factorisation: they learn, validate, keep the best, and resume."""
+
+import numpy as np
+import pytest
+import torch
+
+from gems import registry
+from gems.config import build
+from gems.data import dataset, logging_policy
+from gems.embeddings.mf import BPR, factorise
+from gems.embeddings.table import load_items
+from gems.errors import GemsError
+from gems.lightning import best_weights
+from gems.rankers import vae_training
+from gems.rankers.vae import SlateVAE, load_ranker
+from gems.rankers.vae_training import SlateBatches, action_bounds, pretrain
+from gems.simulator import items
+from gems.simulator.simulator import Simulator
+from gems.tracking import Tracker
+from gems.weights import load_config, load_weights
+
+CONFIG = build(
+    {
+        "simulator": {"turns": 20},
+        "logging": {"users": 50},
+        "vae": {"epochs": 3, "batch_slates": 32},
+        "mf": {"validate_every": 20, "patience": 1, "batch_pairs": 16, "learning_rate": 1e-2},
+        "tracking": {"mode": "disabled"},
+    }
+)
+TRACKER = Tracker(CONFIG.tracking, "test", [], {})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pretrained") / "dataset"
+    catalogue = items.generate(1, "focused", 40, 1.0)
+    environment = registry.environment("focused_topdown")
+    simulator = Simulator(catalogue, environment, CONFIG.simulator)
+    logging_policy.log_users(simulator, CONFIG.logging, "focused_topdown", folder)
+    return dataset.read(folder)
+
+
+def train_vae(data, folder, config=CONFIG.vae):
+    output = folder / "vae.safetensors"
+    pretrain(data, config, 7, output, folder / "state", "cpu", TRACKER)
+    return output
+
+
+def test_the_vae_learns_and_keeps_the_epoch_of_the_lowest_validation_loss(data, tmp_path):
+    one = train_vae(data, tmp_path / "one", CONFIG.vae.model_copy(update={"epochs": 1}))
+    three = train_vae(data, tmp_path / "three")
+    losses = [load_config(path)["validation_loss"] for path in (one, three)]
+    assert losses[1] < losses[0]
+    ranker = load_ranker(three, 40, 32)
+    with torch.no_grad():
+        read = data.read(slice(0, 5 * 20))
+        loss = ranker.vae.losses(torch.from_numpy(read.items), torch.from_numpy(read.clicks), None)
+    assert float(loss.total) == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_vae(data, tmp_path):
+    paths = [train_vae(data, tmp_path / name) for name in ("a", "b")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_killed_pretraining_resumes_bit_for_bit(data, tmp_path, monkeypatch, shuffle):
+    config = CONFIG.vae.model_copy(update={"shuffle": shuffle})
+    undisturbed = train_vae(data, tmp_path / "undisturbed", config)
+    step = vae_training.VAETraining.training_step
+
+    def killed(self, batch):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vae_training.VAETraining, "training_step", killed)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train_vae(data, tmp_path / "killed", config)
+    assert not (tmp_path / "killed" / "vae.safetensors").exists()
+    epochs = []
+
+    def counted(self, batch):
+        epochs.append(self.current_epoch)
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vae_training.VAETraining, "training_step", counted)
+        resumed = train_vae(data, tmp_path / "killed", config)
+    assert min(epochs) == 1
+    assert load_weights(resumed).keys() == load_weights(undisturbed).keys()
+    assert resumed.read_bytes() == undisturbed.read_bytes()
+
+
+def test_batches_come_in_order_or_by_a_permutation_of_the_training_slates(data):
+    read = data.read(slice(10, 50)).items
+    in_order = torch.cat([slates for slates, _ in SlateBatches(data, 10, 50, 16, None)])
+    np.testing.assert_array_equal(in_order.numpy(), read)
+    order = np.random.default_rng(0).permutation(40)
+    shuffled = torch.cat([slates for slates, _ in SlateBatches(data, 10, 50, 16, order)])
+    np.testing.assert_array_equal(shuffled.numpy(), read[order])
+
+
+def test_the_item_table_gets_no_gradient_from_the_decoder():
+    vae = SlateVAE(40, CONFIG.vae)
+    item_logits, _ = vae.item_logits(torch.randn(3, 32))
+    item_logits.sum().backward()
+    assert vae.items.weight.grad is None
+    assert vae.slate_head.weight.grad is not None
+
+
+@pytest.mark.parametrize("noise", ["variance", "std"])
+def test_noise_is_scaled_as_asked(noise):
+    vae = SlateVAE(40, CONFIG.vae.model_copy(update={"noise": noise, "beta": 0.0}))
+    slates, clicks = torch.randint(40, (4, 10)), torch.rand(4, 10).round()
+    mean, log_var = vae.encode(slates, clicks)
+    scale = log_var.exp() if noise == "variance" else (log_var / 2).exp()
+    draws = torch.randn(4, 32)
+    item_logits, _ = vae.item_logits(mean + scale * draws)
+    expected = torch.nn.functional.cross_entropy(item_logits.transpose(1, 2), slates)
+    torch.testing.assert_close(vae.losses(slates, clicks, draws).slate, expected)
+
+
+def test_action_bounds_enclose_the_posteriors_of_the_logged_slates(data):
+    vae = SlateVAE(40, CONFIG.vae)
+    low, high = action_bounds(vae, data)
+    read = data.read(slice(0, 50 * 20))
+    with torch.no_grad():
+        mean, log_var = vae.encode(torch.from_numpy(read.items), torch.from_numpy(read.clicks))
+    sigma = (log_var / 2).exp()
+    torch.testing.assert_close(low, (mean - sigma).min(0).values)
+    torch.testing.assert_close(high, (mean + sigma).max(0).values)
+
+
+def test_a_vae_of_another_configuration_is_refused(data, tmp_path):
+    path = train_vae(data, tmp_path)
+    with pytest.raises(GemsError, match="41 and 32 are needed"):
+        load_ranker(path, 41, 32)
+    with pytest.raises(GemsError, match="40 and 16 are needed"):
+        load_ranker(path, 40, 16)
+
+
+def test_bpr_prefers_clicked_items_and_is_deterministic(data, tmp_path):
+    for name in ("a", "b"):
+        output = tmp_path / name / "mf.safetensors"
+        factorise(data, CONFIG.mf, output, tmp_path / name / "state", "cpu", TRACKER)
+    table = load_items(output, 40)
+    assert table.shape == (40, 20)
+    assert (tmp_path / "a" / "mf.safetensors").read_bytes() == output.read_bytes()
+    described = load_config(output)
+    assert described["items"] == 40
+    assert described["validation_loss"] < 2
+    with pytest.raises(GemsError, match="41 are needed"):
+        load_items(output, 41)
+
+
+def test_bpr_loss_falls_on_the_pairs_it_trains_on(data):
+    torch.manual_seed(0)
+    model = BPR(data, CONFIG.mf)
+    optimiser = model.configure_optimizers()
+    first = None
+    for _ in range(30):
+        for batch in model.train_dataloader():
+            loss = model.training_step(batch)
+            first = loss.item() if first is None else first
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    assert loss.item() < 0.9 * first
+
+
+def test_bpr_trains_on_all_users_but_the_first(data):
+    model = BPR(data, CONFIG.mf)
+    trained = {int(user) for users, _, _ in model.train_dataloader() for user in users}
+    validated = {int(user) for users, _, _ in model.val_dataloader() for user in users}
+    assert max(validated) < 5 <= min(trained)
+
+
+def test_a_dataset_without_clicks_is_one_sentence(data, tmp_path):
+    slates = np.zeros((5, 4, 10), dtype=np.int16)
+    silent = np.zeros((5, 4, 10), dtype=np.bool_)
+    dataset.write(tmp_path / "silent", 5, 4, [(slates, silent)], {"items": 40})
+    with pytest.raises(GemsError, match="has no click"):
+        BPR(dataset.read(tmp_path / "silent"), CONFIG.mf)
+
+
+def test_best_weights_are_cut_to_their_prefix(tmp_path):
+    state = {"vae.x": torch.ones(1), "other": torch.zeros(1)}
+    callbacks = {"ModelCheckpoint{}": {"best_model_score": torch.tensor(1.5)}}
+    torch.save({"state_dict": state, "callbacks": callbacks}, tmp_path / "best.ckpt")
+    weights, score = best_weights(tmp_path, "vae.")
+    assert set(weights) == {"x"}
+    assert score == 1.5
