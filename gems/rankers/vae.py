@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from gems.config import VAEConfig
 from gems.errors import GemsError
+from gems.rankers.cross_entropy import item_cross_entropy
 from gems.simulator.items import SLATE_SIZE
 from gems.weights import load_config, load_weights
 
@@ -59,17 +60,13 @@ class SlateVAE(nn.Module):
         inputs = torch.cat([self.items(slates).flatten(1), clicks], dim=1)
         return Latent(*self.encoder(inputs).chunk(2, dim=1))
 
-    def item_logits(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of items (m, slate size, items) and of clicks (m, slate size)."""
-        hidden = self.decoder(latent)
-        slots = self.slate_head(hidden).unflatten(1, (SLATE_SIZE, -1))
-        # The item table learns from the encoder only.
-        return slots @ self.items.weight.detach().t(), self.click_head(hidden)
+    def slots(self, hidden: Tensor) -> Tensor:
+        """Vectors (m, slate size, dim) to be compared with items, from hidden units (m, 512)."""
+        return self.slate_head(hidden).unflatten(1, (SLATE_SIZE, -1))
 
     def decode(self, latent: Tensor) -> Tensor:
         """Most likely slates (m, slate size); an item may appear twice."""
-        slots = self.slate_head(self.decoder(latent)).unflatten(1, (SLATE_SIZE, -1))
-        return (slots @ self.items.weight.t()).argmax(-1)
+        return (self.slots(self.decoder(latent)) @ self.items.weight.t()).argmax(-1)
 
     def losses(self, slates: Tensor, clicks: Tensor, noise: Tensor | None) -> Losses:
         """Loss of a batch; ``noise`` (m, latent dim) is standard normal, None decodes the mean."""
@@ -79,9 +76,11 @@ class SlateVAE(nn.Module):
         if noise is not None:
             spread = log_var.exp() if config.noise == "variance" else (0.5 * log_var).exp()
             latent = mean + spread * noise
-        item_logits, click_logits = self.item_logits(latent)
-        slate = functional.cross_entropy(item_logits.flatten(0, 1), slates.flatten())
-        click = functional.binary_cross_entropy_with_logits(click_logits, clicks)
+        hidden = self.decoder(latent)
+        # The item table learns from the encoder only.
+        slots = self.slots(hidden).flatten(0, 1)
+        slate = item_cross_entropy(slots, self.items.weight, slates.flatten())
+        click = functional.binary_cross_entropy_with_logits(self.click_head(hidden), clicks)
         kl = 0.5 * (mean.square() + log_var.exp() - log_var - 1).mean()
         total = slate + config.lambda_click * click + config.beta * kl
         return Losses(total, slate, click, kl)

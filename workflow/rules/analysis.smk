@@ -19,4 +19,4 @@ rule table2:
     params:
         code=code_digest("gems.analysis.tables"),
     shell:
-        "gems table {input:q} --output {output.csv:q} 2> {log:q}"
+        "gems table {input:q} --output {output.csv:q} > {log:q} 2>&1"

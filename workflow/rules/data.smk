@@ -22,7 +22,7 @@ rule items:
         code=code_digest("gems.simulator.items"),
     shell:
         "gems items --embedding {wildcards.embedding} --output {output:q}"
-        " --config {params.config:q} 2> {log:q}"
+        " --config {params.config:q} > {log:q} 2>&1"
 
 
 rule dataset:
@@ -50,4 +50,4 @@ rule dataset:
         code=code_digest("gems.data.logging_policy"),
     shell:
         "gems simulate --env {wildcards.env} --items {input.embeddings:q}"
-        " --output {params.folder:q} --config {params.config:q} 2> {log:q}"
+        " --output {params.folder:q} --config {params.config:q} > {log:q} 2>&1"

@@ -31,7 +31,7 @@ rule vae:
         code=code_digest("gems.rankers.vae_training"),
     shell:
         "gems pretrain --env {wildcards.env} --seed {wildcards.seed} --dataset {params.folder:q}"
-        " --output {output.weights:q} --config {params.config:q} --config {params.runtime:q} 2> {log:q}"
+        " --output {output.weights:q} --config {params.config:q} --config {params.runtime:q} > {log:q} 2>&1"
 
 
 rule mf:
@@ -60,4 +60,4 @@ rule mf:
         code=code_digest("gems.embeddings.mf"),
     shell:
         "gems mf --env {wildcards.env} --dataset {params.folder:q} --output {output.weights:q}"
-        " --config {params.config:q} --config {params.runtime:q} 2> {log:q}"
+        " --config {params.config:q} --config {params.runtime:q} > {log:q} 2>&1"

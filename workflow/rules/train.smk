@@ -39,4 +39,4 @@ rule train:
     shell:
         "gems train --method {params.method:q} --env {wildcards.env} --seed {wildcards.seed}"
         " --items {input.embeddings:q} {params.models:q} --output {params.folder:q}"
-        " --config {params.config:q} --config {params.runtime:q} 2> {log:q}"
+        " --config {params.config:q} --config {params.runtime:q} > {log:q} 2>&1"
