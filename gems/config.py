@@ -373,15 +373,16 @@ def load(sources: Sequence[str]) -> Config:
 
 
 def _read(source: str) -> dict[str, Any]:
+    inline = source.lstrip().startswith("{")
+    name = "given as text" if inline else source
     try:
-        text = source if source.lstrip().startswith("{") else Path(source).read_text()
-        values = yaml.safe_load(text) or {}
+        values = yaml.safe_load(source if inline else Path(source).read_text()) or {}
     except OSError as error:
-        raise GemsError(f"Cannot read the configuration {source}: {error.strerror}.") from None
+        raise GemsError(f"Cannot read the configuration {name}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError):
-        raise GemsError(f"The configuration {source} is not valid YAML.") from None
+        raise GemsError(f"The configuration {name} is not valid YAML.") from None
     if not isinstance(values, dict):
-        raise GemsError(f"The configuration {source} must be a mapping of options to values.")
+        raise GemsError(f"The configuration {name} must be a mapping of options to values.")
     return values
 
 

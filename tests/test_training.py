@@ -134,7 +134,9 @@ def test_the_checkpoint_with_the_best_validation_return_is_tested(inputs, tmp_pa
     folder = execute_in(run_of("REINFORCE+SoftMax", inputs), tmp_path)
     result = json.loads((folder / "result.json").read_text())
     with (folder / "curve.csv").open() as file:
-        curve = {int(row["episode"]): float(row["validation_return"]) for row in csv.DictReader(file)}
+        curve = {
+            int(row["episode"]): float(row["validation_return"]) for row in csv.DictReader(file)
+        }
     assert list(curve) == [4, 8, 12]
     assert result["validation_return"] == max(curve.values())
     assert curve[result["best_episode"]] == max(curve.values())
@@ -155,7 +157,11 @@ def test_all_methods_meet_the_same_test_users(inputs):
 
 
 def test_sac_and_slateq_do_not_learn_in_the_random_phase_but_reinforce_does(inputs, tmp_path):
-    for method, learns in (("SAC+TopK-ideal", False), ("SlateQ", False), ("REINFORCE+SoftMax", True)):
+    for method, learns in (
+        ("SAC+TopK-ideal", False),
+        ("SlateQ", False),
+        ("REINFORCE+SoftMax", True),
+    ):
         run = run_of(method, inputs, random_episodes=12)
         untrained = run.agent(run.simulator()).policy.state_dict()
         simulator = run.simulator()
@@ -201,8 +207,7 @@ def test_acting_on_a_copy_as_beside_a_gpu_gives_the_same_run(inputs, monkeypatch
         trainer = loop.Trainer(learner, simulator, run.config.training, 3, torch.device("cpu"))
         if copied:
             trainer._actor = loop.copy.deepcopy(learner.policy)
-        for _ in range(3):
-            returns.append(trainer._train_until(trainer._episode + 4, _Silent()))
+        returns += [trainer._train_until(stop, _Silent()) for stop in (4, 8, 12)]
     assert returns[:3] == returns[3:]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gems.analysis.statistics import half_width, welch_p
 from gems.errors import GemsError
@@ -15,14 +16,19 @@ from gems.registry import ENVIRONMENTS, METHODS
 OURS = "SAC+GeMS"
 SIGNIFICANCE = 0.05
 GROUPS = {True: "Disclosed env.", False: "Undisclosed env."}
-FIELDS = (
-    "method",
-    "environment",
-    "seed",
-    "test_return",
-    "training_episodes",
-    "test_users",
-)
+
+
+class Result(BaseModel):
+    """What Table 2 takes of a result file."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    method: str
+    environment: str
+    seed: int
+    test_return: float
+    training_episodes: int = Field(ge=0)
+    test_users: int = Field(gt=0)
 
 
 def read_results(paths: Iterable[Path]) -> pd.DataFrame:
@@ -33,13 +39,14 @@ def read_results(paths: Iterable[Path]) -> pd.DataFrame:
     """
     rows = []
     for path in paths:
-        result = read_json(path)
-        if not isinstance(result, dict) or any(field not in result for field in FIELDS):
-            raise GemsError(f"{path} is not the result of a run.")
-        if result["method"] not in METHODS or result["environment"] not in ENVIRONMENTS:
+        try:
+            result = Result.model_validate(read_json(path))
+        except ValidationError:
+            raise GemsError(f"{path} is not the result of a run.") from None
+        if result.method not in METHODS or result.environment not in ENVIRONMENTS:
             raise GemsError(f"{path} is of an unknown method or environment.")
-        rows.append({field: result[field] for field in FIELDS})
-    results = pd.DataFrame(rows, columns=list(FIELDS))
+        rows.append(result.model_dump())
+    results = pd.DataFrame(rows, columns=list(Result.model_fields))
     twice = results[results.duplicated(["method", "environment", "seed"])]
     if len(twice):
         raise GemsError("Two results are of one run: {}, {}, {}.".format(*twice.iloc[0, :3]))

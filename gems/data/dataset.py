@@ -115,8 +115,8 @@ def _open(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[A
     if not path.is_file():
         raise GemsError(f"{path} does not exist.")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        array = open_memmap(path, mode="r")
+    except Exception as error:  # a damaged header can break its parser in many ways
         raise GemsError(f"{path} is damaged or is not a .npy array.") from error
     if array.dtype != dtype or array.shape != shape:
         raise GemsError(f"{path} holds {array.dtype} {array.shape}; {dtype} {shape} is needed.")

@@ -72,7 +72,10 @@ def project(critic: nn.Sequential, table: Tensor) -> Projection:
     weight = _layer(critic, 0).weight.detach()
     by_slot = weight[:, -SLATE_SIZE * table.shape[1] :].unflatten(1, (SLATE_SIZE, -1))
     single = torch.einsum("id,hsd->sih", table, by_slot).contiguous()
-    return Projection(single, single.flip(0).cumsum(0).flip(0).contiguous())
+    rest = single.clone()
+    for slot in reversed(range(SLATE_SIZE - 1)):
+        rest[slot] += rest[slot + 1]
+    return Projection(single, rest)
 
 
 def greedy_slates(

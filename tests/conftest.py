@@ -1,0 +1,33 @@
+"""Fixtures that several test files need."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from gems.config import Config, build
+from gems.simulator.items import Items, generate
+
+# The same examples on every machine; deadlines would count the time numba compiles for.
+settings.register_profile("gems", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("gems")
+
+
+@pytest.fixture(scope="session")
+def config() -> Callable[..., Config]:
+    def build_untracked(**overrides: Any) -> Config:
+        return build({"tracking": {"mode": "disabled"}, **overrides})
+
+    return build_untracked
+
+
+@pytest.fixture(scope="session")
+def small_items() -> Items:
+    return generate(seed=1, embedding="focused", count=60, peakedness=1.0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    return Path(__file__).parents[2] / "shared"
