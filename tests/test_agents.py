@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from gems import registry
-from gems.agents.base import MLP, credited, first_clicked, follow
+from gems.agents.base import credited, first_clicked, follow
 from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.agents.gru import run_gru
@@ -14,6 +14,7 @@ from gems.agents.reinforce import returns_to_go
 from gems.agents.slateq import DisclosedClicks
 from gems.config import build
 from gems.data.replay import Batch, Episodes, Replay
+from gems.networks import MLP
 from gems.rankers import wknn
 from gems.rankers.topk import TopK
 from gems.simulator import items, kernels

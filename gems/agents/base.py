@@ -68,14 +68,6 @@ class Learner(nn.Module, ABC):
         """The optimisers, in a fixed order, for a training state."""
 
 
-class MLP(nn.Sequential):
-    """One hidden layer with ReLU, as every network of the agents (Section 6)."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
-        """PyTorch's initialisation."""
-        super().__init__(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-
-
 def random_slates(n: int, n_items: int, generator: torch.Generator) -> Tensor:
     """Uniform items drawn with replacement, (n, slate size)."""
     return torch.randint(n_items, (n, SLATE_SIZE), generator=generator, device=generator.device)

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from gems.agents.base import (
-    MLP,
     Decision,
     Learner,
     Mode,
@@ -21,6 +20,7 @@ from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.config import AgentConfig, ReinforceConfig
 from gems.data.replay import Batch
+from gems.networks import MLP
 from gems.rankers.topk import top_items
 from gems.simulator.items import SLATE_SIZE
 from gems.simulator.simulator import Observation

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gems.agents.base import MLP, Decision, Learner, Mode, Policy, adam, follow, following
+from gems.agents.base import Decision, Learner, Mode, Policy, adam, follow, following
 from gems.agents.belief import Belief
 from gems.config import AgentConfig, SACConfig
 from gems.data.replay import Batch
+from gems.networks import MLP
 from gems.simulator.simulator import Observation
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0

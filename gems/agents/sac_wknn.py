@@ -10,6 +10,7 @@ from gems.agents.sac import SAC, SACPolicy
 from gems.config import AgentConfig, SACConfig, WkNNConfig
 from gems.data.replay import Batch
 from gems.embeddings.table import load_items
+from gems.networks import MLP
 from gems.rankers import wknn as ranking
 from gems.simulator.items import SLATE_SIZE
 from gems.simulator.simulator import Observation
@@ -56,7 +57,7 @@ class WkNNPolicy(SACPolicy):
         """The item table and the bounds of the action."""
         return self.ranker  # type: ignore[return-value]
 
-    def attach(self, critic: nn.Sequential) -> None:
+    def attach(self, critic: MLP) -> None:
         """Take the critic that ranks candidates."""
         self.critic = critic
 

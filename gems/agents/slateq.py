@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gems.agents.base import (
-    MLP,
     Decision,
     Learner,
     Mode,
@@ -24,6 +23,7 @@ from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.config import AgentConfig, SlateQConfig
 from gems.data.replay import Batch
+from gems.networks import MLP
 from gems.rankers.topk import top_items
 from gems.simulator.items import DIM, TOPIC_DIM, TOPICS
 from gems.simulator.simulator import Observation, Simulator
@@ -151,7 +151,9 @@ class SlateQ(Learner):
 
     def _values(self, states: Tensor, items: Tensor) -> Tensor:
         """Q values (m,) of one item for each state."""
-        return self.policy.net(states).gather(-1, items.unsqueeze(-1)).squeeze(-1)
+        net = self.policy.net
+        rows, bias = functional.embedding(items, net.last.weight), net.last.bias[items]
+        return (net.hidden(states) * rows).sum(-1) + bias
 
     @torch.no_grad()
     def _next_values(self, batch: Batch, states: Tensor) -> Tensor:

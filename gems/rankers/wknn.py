@@ -7,6 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor, nn
 
+from gems.networks import MLP
 from gems.simulator import kernels
 from gems.simulator.items import SLATE_SIZE
 
@@ -49,12 +50,6 @@ def greedy_slates_plain(
     return slates
 
 
-def _layer(critic: nn.Sequential, index: int) -> nn.Linear:
-    layer = critic[index]
-    assert isinstance(layer, nn.Linear)
-    return layer
-
-
 class Projection(NamedTuple):
     """What every item adds to the critic's hidden layer, for the compiled greedy choice.
 
@@ -67,9 +62,9 @@ class Projection(NamedTuple):
     rest: Tensor
 
 
-def project(critic: nn.Sequential, table: Tensor) -> Projection:
+def project(critic: MLP, table: Tensor) -> Projection:
     """Project the items of ``table`` by the first layer of ``critic``."""
-    weight = _layer(critic, 0).weight.detach()
+    weight = critic.first.weight.detach()
     by_slot = weight[:, -SLATE_SIZE * table.shape[1] :].unflatten(1, (SLATE_SIZE, -1))
     single = torch.einsum("id,hsd->sih", table, by_slot).contiguous()
     rest = single.clone()
@@ -79,10 +74,10 @@ def project(critic: nn.Sequential, table: Tensor) -> Projection:
 
 
 def greedy_slates(
-    critic: nn.Sequential, states: Tensor, candidates: Tensor, projection: Projection
+    critic: MLP, states: Tensor, candidates: Tensor, projection: Projection
 ) -> Tensor:
     """``greedy_slates_plain`` on the CPU: the first layer is linear, so its parts are summed."""
-    first, last = _layer(critic, 0), _layer(critic, -1)
+    first, last = critic.first, critic.last
     base = states @ first.weight.detach()[:, : states.shape[1]].t() + first.bias.detach()
     arrays = (candidates, projection.single, projection.rest, last.weight.detach()[0])
     slates = _greedy(base.detach().numpy(), *(array.numpy() for array in arrays))
