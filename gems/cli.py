@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import NoReturn
 # One thread a job, set before any library reads it: jobs fill the cores, not threads.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+# Matrix products on a GPU are reproducible only with a workspace of fixed size.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 from gems import registry  # noqa: E402
 from gems.config import load, needs  # noqa: E402
@@ -37,7 +41,7 @@ def simulate_command(args: Arguments) -> None:
     config = load(args.config)
     environment = registry.environment(args.env)
     layout = Layout(Path(config.results))
-    source = args.items or _need_items(layout, args.env)
+    source = args.items or _need_items(layout, args)
     simulator = Simulator(items.load(source), environment, config.simulator)
     log_users(simulator, config.logging, args.env, args.output or layout.dataset(args.env))
 
@@ -50,7 +54,7 @@ def pretrain_command(args: Arguments) -> None:
 
     config = load(args.config)
     layout, vae = Layout(Path(config.results)), config.vae
-    data = dataset.read(args.dataset or _need_dataset(layout, args.env))
+    data = dataset.read(args.dataset or _need_dataset(layout, args))
     named = layout.vae(args.env, vae.latent_dim, vae.beta, vae.lambda_click, args.seed)
     output = args.output or named
     tags = ["GeMS", args.env, f"seed_{args.seed}"]
@@ -67,7 +71,7 @@ def mf_command(args: Arguments) -> None:
 
     config = load(args.config)
     layout = Layout(Path(config.results))
-    data = dataset.read(args.dataset or _need_dataset(layout, args.env))
+    data = dataset.read(args.dataset or _need_dataset(layout, args))
     output = args.output or layout.mf(args.env)
     name, tags = f"MF_{args.env}_seed{config.mf.seed}", ["MF", args.env, f"seed_{config.mf.seed}"]
     with Tracker(config.tracking, name, tags, config.sections("mf")) as tracker:
@@ -84,14 +88,14 @@ def train_command(args: Arguments) -> None:
     entry = registry.method(args.method)
     registry.environment(args.env)
     layout, vae = Layout(Path(config.results)), config.vae
-    inputs = {"items": args.items or _need_items(layout, args.env)}
+    inputs = {"items": args.items or _need_items(layout, args)}
     if "vae" in needs(args.method, config):
         path = layout.vae(args.env, vae.latent_dim, vae.beta, vae.lambda_click, args.seed)
         command = f"gems pretrain --env {args.env} --seed {args.seed}"
-        inputs["vae"] = args.vae or _need(path, "slate VAE", command)
+        inputs["vae"] = args.vae or _need(path, "slate VAE", command, args)
     if "mf" in needs(args.method, config):
         command = f"gems mf --env {args.env}"
-        inputs["mf"] = args.mf or _need(layout.mf(args.env), "item table", command)
+        inputs["mf"] = args.mf or _need(layout.mf(args.env), "item table", command, args)
     name = run_name(args.method, args.env, args.seed, vae.beta, vae.lambda_click)
     run = Run(name, args.method, args.env, args.seed, config, inputs)
     tags = [entry.label, args.env, f"seed_{args.seed}"]
@@ -122,20 +126,24 @@ def options_command(args: Arguments) -> None:
     print(options.schema() if args.schema else options.markdown(), end="")
 
 
-def _need(path: Path, what: str, command: str) -> Path:
+def _need(path: Path, what: str, command: str, args: Arguments) -> Path:
+    """``path``, or one sentence with the command that makes it under the same configuration."""
     if not path.exists():
-        raise GemsError(f"The {what} {path} does not exist; make it with: {command}")
+        options = "".join(f" --config {shlex.quote(source)}" for source in args.config)
+        raise GemsError(f"The {what} {path} does not exist; make it with: {command}{options}")
     return path
 
 
-def _need_items(layout: Layout, env: str) -> Path:
-    embedding = registry.environment(env).embedding
-    return _need(layout.items(embedding), "file", f"gems items --embedding {embedding}")
+def _need_items(layout: Layout, args: Arguments) -> Path:
+    embedding = registry.environment(args.env).embedding
+    command = f"gems items --embedding {embedding}"
+    return _need(layout.items(embedding), "file of item embeddings", command, args)
 
 
-def _need_dataset(layout: Layout, env: str) -> Path:
-    registry.environment(env)
-    return _need(layout.dataset(env), "dataset", f"gems simulate --env {env}")
+def _need_dataset(layout: Layout, args: Arguments) -> Path:
+    registry.environment(args.env)
+    described = layout.dataset(args.env) / "dataset.json"
+    return _need(described, "dataset", f"gems simulate --env {args.env}", args).parent
 
 
 class _Parser(argparse.ArgumentParser):
@@ -234,6 +242,8 @@ def _users(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake ends in one sentence and exit status 2."""
     args = parser().parse_args(arguments)
+    # A scheduler's SIGTERM ends the job as an exception would, so that temporary files go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         args.run_command(args)
     except GemsError as error:

@@ -123,7 +123,9 @@ class SimulatorConfig(Section):
 class LoggingConfig(Section):
     """Logged data from the epsilon-greedy oracle (Section 2 of the specification)."""
 
-    users: Positive = Field(1000, description="Logged users, of `simulator.turns` slates each.")
+    users: Positive = Field(
+        1000, ge=2, description="Logged users, of `simulator.turns` slates each."
+    )
     epsilon: Fraction = Field(0.5, description="Probability that a slot shows a random item.")
     seed: Seed = Field(2023, description="Seed of the logged data.")
 
@@ -321,6 +323,8 @@ class Config(Section):
             for name in names:
                 if name not in allowed:
                     raise ValueError(unknown(kind, name, allowed))
+        if self.wknn.neighbours > self.items.count:
+            raise ValueError("wknn.neighbours must not exceed items.count")
         for name in self.items.files:
             if name not in registry.EMBEDDINGS:
                 raise ValueError(unknown("embedding in items.files", name, registry.EMBEDDINGS))
@@ -344,6 +348,17 @@ def needs(method: str, config: Config) -> tuple[registry.Prerequisite, ...]:
     if "wknn" in entry.sections and config.wknn.item_table == "mf":
         return (*entry.needs, "mf")
     return entry.needs
+
+
+def run_values(method: str, config: Config) -> dict[str, Any]:
+    """What a run of a method reads of the configuration, every option resolved."""
+    entry = registry.method(method)
+    if not entry.trained:
+        return config.sections("simulator") | {
+            "training": {"test_users": config.training.test_users}
+        }
+    vae = ("vae",) if "vae" in entry.needs else ()
+    return config.sections("simulator", "training", *entry.sections, *vae)
 
 
 def build(values: dict[str, Any]) -> Config:

@@ -1,6 +1,7 @@
 """Files written whole or not at all."""
 
 import contextlib
+import glob
 import json
 import os
 import tempfile
@@ -24,6 +25,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left_by_a_killed_job in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            left_by_a_killed_job.unlink(missing_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         temporary = Path(name)
         os.fchmod(handle, 0o666 & ~_umask())

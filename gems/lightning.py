@@ -1,6 +1,9 @@
 """What the pretrained models share of pytorch-lightning: fit, resume, keep the best."""
 
+import contextlib
 import logging
+import math
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
+from gems.device import pick_device
 from gems.errors import GemsError
 from gems.progress import Progress
 from gems.tracking import Tracker
@@ -29,7 +33,7 @@ class _Report(Callback):
     ) -> None:
         if trainer.global_step % LOG_EVERY_BATCHES == 0:
             loss = float(outputs["loss"])
-            if loss != loss:
+            if not math.isfinite(loss):
                 raise GemsError(f"The loss is not a number at batch {trainer.global_step}.")
             self._figures["loss"] = loss
             train = {k: float(v) for k, v in trainer.callback_metrics.items() if "train_" in k}
@@ -38,6 +42,8 @@ class _Report(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         values = {k: float(v) for k, v in trainer.callback_metrics.items() if "val_" in k}
+        if not math.isfinite(values[self._monitor]):
+            raise GemsError(f"The validation loss is not a number at batch {trainer.global_step}.")
         self._figures["validation"] = values[self._monitor]
         self._tracker.log(values, trainer.global_step)
 
@@ -71,36 +77,56 @@ def fit(
     # Advice that does not apply: loaders have no workers, and batches are made on the fly.
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     last = state / "last.ckpt"
-    keep = ModelCheckpoint(
-        state,
-        filename="best",
-        monitor=monitor,
-        save_last=True,
-        enable_version_counter=False,
-        save_on_train_epoch_end=False,
+    # Two of them: `save_last` would save only when the best is beaten.
+    best, latest = (
+        ModelCheckpoint(
+            state,
+            filename=name,
+            monitor=figure,
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
+        )
+        for name, figure in (("best", monitor), ("last", None))
     )
     with Progress(stage, total_batches, "batches") as progress:
         trainer = pl.Trainer(
-            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[device],
+            accelerator="gpu" if pick_device(device).type == "cuda" else "cpu",
             devices=1,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            callbacks=[_Report(progress, tracker, monitor), *callbacks, keep],
+            callbacks=[_Report(progress, tracker, monitor), *callbacks, best, latest],
             **options,
         )
-        resumed = str(last) if last.is_file() else None
-        trainer.fit(module, ckpt_path=resumed, weights_only=True if resumed else None)
+        if not last.is_file():
+            trainer.fit(module)
+        elif not _stopped(last):
+            trainer.fit(module, ckpt_path=str(last), weights_only=True)
 
 
-def best_weights(state: Path, prefix: str) -> tuple[dict[str, Tensor], float]:
-    """Weights of the best checkpoint under ``prefix``, which is cut, and its validation figure."""
+def _stopped(checkpoint: Path) -> bool:
+    """Whether a training had already stopped early when it was killed."""
+    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
+    early = [state for name, state in callbacks.items() if name.startswith("EarlyStopping")]
+    return any(state["wait_count"] >= state["patience"] for state in early)
+
+
+def forget(state: Path) -> None:
+    """Remove the folder ``state``, and the one that it lies in if that is empty then."""
+    shutil.rmtree(state)
+    with contextlib.suppress(OSError):
+        state.parent.rmdir()
+
+
+def best_weights(state: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Weights of the best checkpoint under ``prefix``, which is cut, and its figures."""
     checkpoint = torch.load(state / "best.ckpt", map_location="cpu", weights_only=True)
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(prefix)
     }
-    kept = next(v for k, v in checkpoint["callbacks"].items() if k.startswith("ModelCheckpoint"))
-    return weights, float(kept["best_model_score"])
+    scores = [kept.get("best_model_score") for kept in checkpoint["callbacks"].values()]
+    (best,) = (float(score) for score in scores if score is not None)
+    return weights, {"best_batch": checkpoint["global_step"], "validation_loss": best}

@@ -4,6 +4,7 @@ Every function takes values or Snakemake wildcards such as ``"{seed}"`` alike.
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from gems.registry import METHODS, slug
@@ -33,7 +34,7 @@ class Layout:
     ) -> Path:
         """Weights of a pretrained slate VAE, .safetensors."""
         name = (
-            f"GeMS_{env}_latentdim{latent_dim}_beta{beta}_lambdaclick{click}"
+            f"GeMS_{env}_latentdim{latent_dim}_beta{plain(beta)}_lambdaclick{plain(click)}"
             f"_lambdaprior0.0_scratch_seed{seed}"
         )
         return self.root / "vae" / f"{name}.safetensors"
@@ -51,7 +52,15 @@ class Layout:
         return self.root / ".state" / kind / name
 
 
+def plain(weight: float | str) -> str:
+    """A weight in a name: 1.0 or 0.00001, never 1e-05."""
+    if isinstance(weight, str):
+        return weight
+    digits = format(Decimal(repr(weight)), "f")
+    return digits if "." in digits else f"{digits}.0"
+
+
 def run_name(method: str, env: str, seed: int | str, beta: float | str, click: float | str) -> str:
     """Name of a run: METHOD_ENV[_KLbeta_clicklambda]_seedSEED, for methods that use a VAE."""
-    vae = f"_KL{beta}_click{click}" if "vae" in METHODS[method].needs else ""
+    vae = f"_KL{plain(beta)}_click{plain(click)}" if "vae" in METHODS[method].needs else ""
     return f"{slug(method)}_{env}{vae}_seed{seed}"

@@ -125,12 +125,6 @@ def environment(name: str) -> Environment:
     return ENVIRONMENTS[name]
 
 
-def run_sections(entry: Method) -> tuple[str, ...]:
-    """Sections of the configuration that a run of a method reads."""
-    vae = ("vae",) if "vae" in entry.needs else ()
-    return ("simulator", "training", *entry.sections, *vae)
-
-
 def run_modules(entry: Method) -> tuple[str, ...]:
     """Modules whose code, with all they import, a run of a method executes."""
     return "gems.training.run", entry.agent.split(":")[0]

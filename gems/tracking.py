@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 from gems.config import TrackingConfig
@@ -45,13 +46,18 @@ class Tracker:
     def __enter__(self) -> Self:  # noqa: D105
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """End the tracked run."""
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the tracked run, as crashed if an error ends it."""
         if self._run is not None:
             try:
-                self._run.finish()
-            except Exception as error:
-                self._warn(error)
+                self._run.finish("crashed" if error else "success", str(error) if error else None)
+            except Exception as failure:
+                self._warn(failure)
 
     def _warn(self, error: Exception) -> None:
         self._run = None

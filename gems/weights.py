@@ -17,6 +17,7 @@ def save_weights(path: Path, weights: dict[str, Tensor], config: dict[str, Any])
     Raises:
         GemsError: the files cannot be written.
     """
+    path.unlink(missing_ok=True)
     write_json(path.with_suffix(".json"), config)
     with written_whole(path) as temporary:
         save_file(

@@ -15,8 +15,6 @@ import replay_updates  # noqa: E402
 SHARED = HERE.parents[1] / "shared" / "reference"
 
 
-
-
 def test_every_recorded_episode_replays(capsys):
     path = HERE / "data" / "simulator_traces.npz"
     assert replay_traces.main(str(path)) == 0

@@ -7,7 +7,7 @@ import torch
 from gems import registry
 from gems.config import build
 from gems.data import dataset, logging_policy
-from gems.embeddings.mf import BPR, factorise
+from gems.embeddings.mf import BPR, Triples, factorise
 from gems.embeddings.table import load_items
 from gems.errors import GemsError
 from gems.lightning import best_weights
@@ -160,13 +160,73 @@ def test_a_vae_of_another_configuration_is_refused(data, tmp_path):
         load_ranker(path, 40, 16)
 
 
+def train_mf(data, folder):
+    factorise(data, CONFIG.mf, folder / "mf.safetensors", folder / "state", "cpu", TRACKER)
+    return folder / "mf.safetensors"
+
+
+@pytest.mark.parametrize("killed_at", [25, 33])
+def test_a_killed_factorisation_resumes_bit_for_bit(data, tmp_path, monkeypatch, killed_at):
+    undisturbed = train_mf(data, tmp_path / "undisturbed")
+    step = BPR.training_step
+
+    def killed(self, batch):
+        if self.global_step == killed_at:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BPR, "training_step", killed)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train_mf(data, tmp_path / "killed")
+    steps = []
+
+    def counted(self, batch):
+        steps.append(self.global_step)
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BPR, "training_step", counted)
+        resumed = train_mf(data, tmp_path / "killed")
+    assert steps[0] == 20
+    assert resumed.read_bytes() == undisturbed.read_bytes()
+    assert load_config(resumed) == load_config(undisturbed)
+
+
+def test_a_factorisation_killed_after_it_stopped_early_is_not_trained_further(
+    data, tmp_path, monkeypatch
+):
+    undisturbed = train_mf(data, tmp_path / "undisturbed")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gems.embeddings.mf.save_weights", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_mf(data, tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(BPR, "training_step", killed)
+        resumed = train_mf(data, tmp_path / "killed")
+    assert resumed.read_bytes() == undisturbed.read_bytes()
+
+
+def test_a_pass_over_the_pairs_draws_each_once(data):
+    model = BPR(data, CONFIG.mf)
+    pairs = model._training
+    a_pass = -(-len(pairs[0]) // 16)
+    batches = list(Triples(pairs, 40, 16, 0, a_pass, a_pass))
+    seen = sorted(
+        (int(u), int(i)) for users, items, _ in batches for u, i in zip(users, items, strict=True)
+    )
+    assert seen == sorted(zip(pairs[0].tolist(), pairs[1].tolist(), strict=True))
+
+
 def test_bpr_prefers_clicked_items_and_is_deterministic(data, tmp_path):
-    for name in ("a", "b"):
-        output = tmp_path / name / "mf.safetensors"
-        factorise(data, CONFIG.mf, output, tmp_path / name / "state", "cpu", TRACKER)
+    first, output = (train_mf(data, tmp_path / name) for name in ("a", "b"))
     table = load_items(output, 40)
     assert table.shape == (40, 20)
-    assert (tmp_path / "a" / "mf.safetensors").read_bytes() == output.read_bytes()
+    assert first.read_bytes() == output.read_bytes()
     described = load_config(output)
     assert described["items"] == 40
     assert described["validation_loss"] < 2
@@ -191,9 +251,12 @@ def test_bpr_loss_falls_on_the_pairs_it_trains_on(data):
 
 def test_bpr_trains_on_all_users_but_the_first(data):
     model = BPR(data, CONFIG.mf)
-    trained = {int(user) for users, _, _ in model.train_dataloader() for user in users}
-    validated = {int(user) for users, _, _ in model.val_dataloader() for user in users}
+    trained, validated = set(model._training[0].tolist()), set(model._validation[0].tolist())
     assert max(validated) < 5 <= min(trained)
+    drawn = {int(user) for users, _, _ in model.train_dataloader() for user in users}
+    assert drawn <= trained
+    checked = [int(user) for users, _, _ in model.val_dataloader() for user in users]
+    assert sorted(checked) == sorted(model._validation[0].tolist())
 
 
 def test_a_dataset_without_clicks_is_one_sentence(data, tmp_path):
@@ -207,7 +270,8 @@ def test_a_dataset_without_clicks_is_one_sentence(data, tmp_path):
 def test_best_weights_are_cut_to_their_prefix(tmp_path):
     state = {"vae.x": torch.ones(1), "other": torch.zeros(1)}
     callbacks = {"ModelCheckpoint{}": {"best_model_score": torch.tensor(1.5)}}
-    torch.save({"state_dict": state, "callbacks": callbacks}, tmp_path / "best.ckpt")
-    weights, score = best_weights(tmp_path, "vae.")
+    checkpoint = {"state_dict": state, "callbacks": callbacks, "global_step": 7}
+    torch.save(checkpoint, tmp_path / "best.ckpt")
+    weights, best = best_weights(tmp_path, "vae.")
     assert set(weights) == {"x"}
-    assert score == 1.5
+    assert best == {"best_batch": 7, "validation_loss": 1.5}

@@ -109,6 +109,16 @@ def test_nothing_runs_again_when_nothing_changed(finished):
     assert "Nothing to be done" in output
 
 
+def test_options_can_be_changed_on_the_command_line(finished):
+    output = snakemake(
+        "-n",
+        *("--configfile", configured(finished)),
+        *("--config", "vae={beta: 0.5}", "seeds=[1]"),
+        cwd=finished,
+    )
+    assert jobs(output) == {"vae": 1, "train": 1, "table2": 1, "all": 1}
+
+
 def test_options_that_change_no_result_make_nothing_stale(finished):
     changes = {"device": "cpu", "tracking": {"mode": "offline", "project": "other"}}
     output = snakemake("-n", "--configfile", configured(finished, **changes), cwd=finished)
@@ -119,16 +129,20 @@ def test_options_that_change_no_result_make_nothing_stale(finished):
     ("changes", "expected"),
     [
         ({"sac": {"q_lr": 2e-3}}, {"train": 8, "table2": 1}),
+        ({"training": {"batch_episodes": 3}}, {"train": 12, "table2": 1}),
+        ({"items": {"files": {"diffuse": "none.npy"}}}, {}),
         ({"reinforce": {"policy_lr": 2e-3}}, {"train": 2, "table2": 1}),
         ({"vae": {"learning_rate": 2e-3}}, {"vae": 2, "train": 2, "table2": 1}),
         ({"mf": {"seed": 3}}, {"mf": 1, "train": 2, "table2": 1}),
         ({"seeds": [1, 2, 3]}, {"vae": 1, "train": 8, "table2": 1}),
         ({"methods": ["Random", "SAC+GeMS"]}, {"table2": 1}),
     ],
-    ids=["SAC", "REINFORCE", "VAE", "MF", "another seed", "fewer methods"],
+    ids="SAC,all agents,the other embedding,REINFORCE,VAE,MF,more seeds,fewer methods".split(","),
 )
 def test_a_change_reruns_what_reads_it_and_nothing_else(finished, changes, expected):
-    changes = {k: {**TINY.get(k, {}), **v} if isinstance(v, dict) else v for k, v in changes.items()}
+    changes = {
+        k: {**TINY.get(k, {}), **v} if isinstance(v, dict) else v for k, v in changes.items()
+    }
     path = finished / "config.yaml"
     path.write_text(yaml.safe_dump({**TINY, "results": str(finished / "results"), **changes}))
     found = jobs(snakemake("-n", "--configfile", path, cwd=finished))
@@ -176,7 +190,9 @@ def test_an_error_in_the_configuration_is_one_sentence_before_any_work(tmp_path)
 
 def test_a_rule_works_by_hand_with_the_same_result(finished, tmp_path):
     results = finished / "results"
-    saved = json.loads((results / "runs" / "SlateQ_focused_topdown_seed1" / "policy.json").read_text())
+    saved = json.loads(
+        (results / "runs" / "SlateQ_focused_topdown_seed1" / "policy.json").read_text()
+    )
     command = [Path(sys.executable).parent / "gems", "train", "--method", "SlateQ"]
     command += ["--env", "focused_topdown", "--seed", "1", "--output", tmp_path / "run"]
     command += ["--items", results / "items" / "focused.npy"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gems.data.replay import Batch
-from gems.simulator.items import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 
 Mode = Literal["random", "explore", "greedy"]

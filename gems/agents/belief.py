@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from gems.agents.gru import run_gru
 from gems.config import AgentConfig
-from gems.simulator.items import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 
 

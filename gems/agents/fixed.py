@@ -4,7 +4,7 @@ import torch
 
 from gems.agents.base import Decision, Mode, Policy, random_slates
 from gems.agents.context import Context
-from gems.simulator.items import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 
 

@@ -22,7 +22,7 @@ from gems.config import AgentConfig, ReinforceConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
 from gems.rankers.topk import top_items
-from gems.simulator.items import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 
 

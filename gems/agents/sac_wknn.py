@@ -12,7 +12,7 @@ from gems.data.replay import Batch
 from gems.embeddings.table import load_items
 from gems.networks import MLP
 from gems.rankers import wknn as ranking
-from gems.simulator.items import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 
 

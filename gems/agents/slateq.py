@@ -25,7 +25,7 @@ from gems.config import AgentConfig, SlateQConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
 from gems.rankers.topk import top_items
-from gems.simulator.items import DIM, TOPIC_DIM, TOPICS
+from gems.simulator.kernels import DIM, TOPIC_DIM, TOPICS
 from gems.simulator.simulator import Observation, Simulator
 
 

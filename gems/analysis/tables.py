@@ -161,6 +161,8 @@ def write_table2(results: Iterable[Path], output: Path) -> None:
     Raises:
         GemsError: there is no result, or one cannot be used.
     """
+    if output.suffix != ".csv":
+        raise GemsError(f"Table 2 is written to a file that ends in .csv, not to {output}.")
     table = table2(read_results(results))
     if not len(table):
         raise GemsError("Table 2 needs at least one result file.")

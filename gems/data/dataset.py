@@ -5,18 +5,19 @@ A dataset is a folder: ``slates.npy`` int16 (users, turns, slate size), ``clicks
 written last. 10 million slates take 220 MB.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, open_memmap, write_array_header_1_0
 from numpy.typing import NDArray
 
 from gems.errors import GemsError
 from gems.files import read_json, write_json, written_whole
-from gems.simulator.items import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE
 
 
 class Slates(NamedTuple):
@@ -77,23 +78,35 @@ def write(folder: Path, users: int, turns: int, chunks: Any, meta: dict[str, Any
     Raises:
         GemsError: the folder cannot be written.
     """
+    packed = (users, turns, (SLATE_SIZE + 7) // 8)
+    contents = hashlib.sha256()
+    # Plain writes, not a memory map: on a full disk a map ends the process by a signal.
     with (
-        written_whole(folder / "slates.npy") as slates_file,
-        written_whole(folder / "clicks.npy") as clicks_file,
+        written_whole(folder / "slates.npy") as slates_path,
+        written_whole(folder / "clicks.npy") as clicks_path,
+        slates_path.open("wb") as slates_file,
+        clicks_path.open("wb") as clicks_file,
     ):
-        shape = (users, turns, SLATE_SIZE)
-        slates = open_memmap(slates_file, mode="w+", dtype=np.int16, shape=shape)
-        packed = (users, turns, (SLATE_SIZE + 7) // 8)
-        clicks = open_memmap(clicks_file, mode="w+", dtype=np.uint8, shape=packed)
-        start = 0
-        for chunk_slates, chunk_clicks in chunks:
-            stop = start + len(chunk_slates)
-            slates[start:stop] = chunk_slates
-            clicks[start:stop] = np.packbits(chunk_clicks, axis=-1)
-            start = stop
-        slates.flush()
-        clicks.flush()
-    write_json(folder / "dataset.json", {"users": users, "turns": turns, **meta})
+        _write_header(slates_file, np.int16, (users, turns, SLATE_SIZE))
+        _write_header(clicks_file, np.uint8, packed)
+        for slates, clicks in chunks:
+            parts = slates.astype(np.int16).tobytes(), np.packbits(clicks, axis=-1).tobytes()
+            for part, file in zip(parts, (slates_file, clicks_file), strict=True):
+                file.write(part)
+                contents.update(part)
+        (folder / "dataset.json").unlink(missing_ok=True)
+    described = {"users": users, "turns": turns, "sha256": contents.hexdigest(), **meta}
+    write_json(folder / "dataset.json", described)
+
+
+def _write_header(file: BinaryIO, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    described = {"descr": dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    write_array_header_1_0(file, described)
+
+
+def validation_users(users: int, fraction: float) -> int:
+    """How many of the first users validate: about ``fraction``, but some, and not all."""
+    return min(max(1, round(users * fraction)), users - 1)
 
 
 def read(folder: Path) -> Dataset:

@@ -12,7 +12,8 @@ from gems.config import LoggingConfig
 from gems.data import dataset
 from gems.progress import Progress
 from gems.randomness import stream
-from gems.simulator.items import SLATE_SIZE, Integers
+from gems.simulator.items import Integers
+from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Simulator
 
 CHUNK_USERS = 1000

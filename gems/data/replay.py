@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gems.errors import GemsError
-from gems.simulator.items import DIM, SLATE_SIZE, TOPICS
+from gems.simulator.kernels import DIM, SLATE_SIZE, TOPICS
 
 
 class Episodes(NamedTuple):
@@ -87,7 +87,8 @@ class Replay:
         """Add episodes, overwriting the oldest."""
         n = len(episodes.slates)
         index = np.arange(self.added, self.added + n) % self.capacity
-        for store, new in zip(self._store, episodes, strict=True):
+        stores: tuple[NDArray, ...] = self._store
+        for store, new in zip(stores, episodes, strict=True):
             store[index] = new
         self.added += n
 

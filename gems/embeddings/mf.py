@@ -1,9 +1,7 @@
 """Matrix factorisation by BPR on logged clicks, with pytorch-lightning (Section 4)."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -12,13 +10,12 @@ from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
-from torch.utils.data import Dataset as TorchDataset
 
 from gems.config import MFConfig
-from gems.data.dataset import Dataset
+from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
 from gems.errors import GemsError
-from gems.lightning import best_weights, fit
+from gems.lightning import best_weights, fit, forget
 from gems.randomness import stream
 from gems.tracking import Tracker
 from gems.weights import save_weights
@@ -26,34 +23,43 @@ from gems.weights import save_weights
 VALIDATION_BATCH = 65_536
 READ_USERS = 5_000
 
+# Users (pairs,) int32 and the items (pairs,) int16 that they clicked.
+Pairs = tuple[NDArray[np.int32], NDArray[np.int16]]
+
 
 class Triples(IterableDataset):
-    """Batches of (user, clicked item, random item), all int64 tensors, in a random order."""
+    """Batches of (user, clicked item, random item), all int64 tensors.
+
+    Passes over the pairs are in random orders, one after the other; batches are numbered through
+    all passes, and what a batch holds depends on its number alone, so that training can go on
+    from any of them.
+    """
 
     def __init__(
-        self,
-        users: NDArray[np.int32],
-        items: NDArray[np.int16],
-        n_items: int,
-        batch: int,
-        rng: np.random.Generator,
+        self, pairs: Pairs, n_items: int, size: int, seed: int, first: int, count: int
     ) -> None:
-        """One negative is drawn for each positive pair."""
-        self._users, self._items = users, items
-        self._n_items, self._batch, self._rng = n_items, batch, rng
+        """Batches ``first`` to ``first + count`` of ``size`` pairs; one negative for each."""
+        self._pairs, self._n_items, self._size = pairs, n_items, size
+        self._seed, self._first, self._count = seed, first, count
 
     def __len__(self) -> int:
         """Number of batches."""
-        return -(-len(self._users) // self._batch)
+        return self._count
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:  # noqa: D105
-        order = self._rng.permutation(len(self._users))
-        for start in range(0, len(order), self._batch):
-            where = order[start : start + self._batch]
-            negatives = self._rng.integers(0, self._n_items, len(where))
-            parts = self._users[where], self._items[where], negatives
-            users, positives, others = (torch.from_numpy(p.astype(np.int64)) for p in parts)
-            yield users, positives, others
+        users, items = self._pairs
+        a_pass = -(-len(users) // self._size)
+        negatives = stream(self._seed, "mf negatives", self._first)
+        order, ordered = np.empty(0, dtype=np.int64), -1
+        for number in range(self._first, self._first + self._count):
+            current, place = divmod(number, a_pass)
+            if current != ordered:
+                order, ordered = stream(self._seed, "mf", current).permutation(len(users)), current
+            where = order[place * self._size : (place + 1) * self._size]
+            drawn = negatives.integers(0, self._n_items, len(where))
+            parts = (p.astype(np.int64) for p in (users[where], items[where], drawn))
+            user, positive, negative = map(torch.from_numpy, parts)
+            yield user, positive, negative
 
 
 class BPR(pl.LightningModule):
@@ -67,7 +73,7 @@ class BPR(pl.LightningModule):
         self.items = nn.Embedding(self._n_items, config.dim)
         nn.init.xavier_uniform_(self.users.weight)
         nn.init.xavier_uniform_(self.items.weight)
-        split = max(1, round(data.users * config.validation_fraction))
+        split = validation_users(data.users, config.validation_fraction)
         self._validation = _pairs(data, 0, split)
         self._training = _pairs(data, split, data.users)
         for name, (users, _) in (("validate", self._validation), ("train", self._training)):
@@ -80,17 +86,19 @@ class BPR(pl.LightningModule):
         margin = (self.users(users) * gap).sum(-1)
         return -torch.log(torch.sigmoid(margin) + 1e-7).mean()
 
+    def _batches(self, pairs: Pairs, size: int, seed: int, first: int, count: int) -> DataLoader:
+        return DataLoader(Triples(pairs, self._n_items, size, seed, first, count), batch_size=None)
+
     def train_dataloader(self) -> DataLoader:
-        """All training pairs in an order drawn for the epoch."""
-        rng = stream(self._config.seed, "mf", self.current_epoch)
-        batch = self._config.batch_pairs
-        return DataLoader(Triples(*self._training, self._n_items, batch, rng), batch_size=None)
+        """The batches up to the next validation."""
+        config, count = self._config, self._config.validate_every
+        first = self.current_epoch * count
+        return self._batches(self._training, config.batch_pairs, config.seed, first, count)
 
     def val_dataloader(self) -> DataLoader:
-        """All validation pairs, with the same negatives every time."""
-        rng = stream(self._config.seed, "mf validation")
-        batches = Triples(*self._validation, self._n_items, VALIDATION_BATCH, rng)
-        return DataLoader(cast(TorchDataset, list(batches)), batch_size=None)
+        """All validation pairs once, with the same negatives every time."""
+        count = -(-len(self._validation[0]) // VALIDATION_BATCH)
+        return self._batches(self._validation, VALIDATION_BATCH, self._config.seed, 0, count)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Loss of one batch."""
@@ -105,7 +113,7 @@ class BPR(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self._config.learning_rate, fused=True)
 
 
-def _pairs(data: Dataset, first: int, last: int) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+def _pairs(data: Dataset, first: int, last: int) -> Pairs:
     chunks = [
         data.clicked_pairs(slice(start, min(start + READ_USERS, last)))
         for start in range(first, last, READ_USERS)
@@ -149,13 +157,12 @@ def factorise(
         device=device,
         tracker=tracker,
         total_batches=None,
-        callbacks=(EarlyStopping("val_loss", patience=config.patience),),
+        callbacks=(
+            EarlyStopping("val_loss", patience=config.patience, check_on_train_epoch_end=False),
+        ),
         max_epochs=-1,
-        val_check_interval=config.validate_every,
-        check_val_every_n_epoch=None,
         reload_dataloaders_every_n_epochs=1,
     )
-    weights, validation = best_weights(checkpoints, "items.")
-    described["validation_loss"] = validation
-    save_weights(output, {"items": weights["weight"]}, described)
-    shutil.rmtree(state)
+    weights, best = best_weights(checkpoints, "items.")
+    save_weights(output, {"items": weights["weight"]}, described | best)
+    forget(checkpoints)

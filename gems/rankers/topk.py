@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gems.simulator import kernels
-from gems.simulator.items import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE
 
 
 def top_items(values: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional
 from gems.config import VAEConfig
 from gems.errors import GemsError
 from gems.rankers.cross_entropy import item_cross_entropy
-from gems.simulator.items import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE
 from gems.weights import load_config, load_weights
 
 HIDDEN = (512, 256)

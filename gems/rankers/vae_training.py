@@ -1,6 +1,5 @@
 """Pretraining of the slate VAE with pytorch-lightning (Section 3 of the specification)."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from gems.config import VAEConfig
-from gems.data.dataset import Dataset
+from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
-from gems.lightning import best_weights, fit
+from gems.lightning import best_weights, fit, forget
 from gems.randomness import stream, torch_stream
 from gems.rankers.vae import SlateVAE
 from gems.tracking import Tracker
@@ -56,7 +55,7 @@ class VAETraining(pl.LightningModule):
         """``seed`` draws the noise and, if batches are shuffled, their order."""
         super().__init__()
         self.vae, self._data, self._seed = vae, data, seed
-        users = max(1, round(data.users * vae.config.validation_fraction))
+        users = validation_users(data.users, vae.config.validation_fraction)
         self._split = users * data.turns
 
     def _loader(self, first: int, last: int, order: NDArray[np.int64] | None) -> DataLoader:
@@ -144,12 +143,11 @@ def pretrain(
         max_epochs=config.epochs,
         reload_dataloaders_every_n_epochs=1,
     )
-    weights, validation = best_weights(checkpoints, "vae.")
+    weights, best = best_weights(checkpoints, "vae.")
     vae.load_state_dict(weights)
     low, high = action_bounds(vae.cpu().eval(), data)
-    described["validation_loss"] = validation
-    save_weights(output, {**weights, "bounds.low": low, "bounds.high": high}, described)
-    shutil.rmtree(state)
+    save_weights(output, {**weights, "bounds.low": low, "bounds.high": high}, described | best)
+    forget(checkpoints)
 
 
 @torch.no_grad()

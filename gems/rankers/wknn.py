@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gems.networks import MLP
 from gems.simulator import kernels
-from gems.simulator.items import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE
 
 BLOCK = 128
 

@@ -11,11 +11,7 @@ from gems.config import ItemsConfig
 from gems.errors import GemsError
 from gems.files import written_whole
 from gems.randomness import stream
-
-TOPICS = 10
-TOPIC_DIM = 2
-DIM = TOPICS * TOPIC_DIM
-SLATE_SIZE = 10
+from gems.simulator.kernels import DIM, SLATE_SIZE, TOPIC_DIM, TOPICS
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

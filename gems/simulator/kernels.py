@@ -10,7 +10,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from gems.simulator.items import SLATE_SIZE, TOPIC_DIM, TOPICS
+# Here, and not beside the items: compiled code is cached by this file's time.
+TOPICS = 10
+TOPIC_DIM = 2
+DIM = TOPICS * TOPIC_DIM
+SLATE_SIZE = 10
 
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from gems.config import SimulatorConfig
 from gems.registry import Environment
 from gems.simulator import kernels
-from gems.simulator.items import DIM, SLATE_SIZE, TOPICS, Floats, Integers, Items, topic_components
+from gems.simulator.items import Floats, Integers, Items, topic_components
+from gems.simulator.kernels import DIM, SLATE_SIZE, TOPICS
 
 
 class Observation(NamedTuple):

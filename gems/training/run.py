@@ -15,8 +15,9 @@ import torch
 from gems import registry
 from gems.agents.base import Learner, Policy
 from gems.agents.context import Context
-from gems.config import Config, build
+from gems.config import Config, build, run_values
 from gems.data.replay import Episodes
+from gems.device import pick_device
 from gems.digest import code_digest, value_digest
 from gems.errors import GemsError
 from gems.files import write_json, written_whole
@@ -67,16 +68,16 @@ class Run:
 
     def described(self) -> dict[str, Any]:
         """The configuration that the run depends on, and its inputs."""
-        entry = registry.method(self.method)
         return {
             "method": self.method,
+            "agent": registry.method(self.method).agent,
             "environment": {
                 "name": self.environment,
                 **asdict(registry.environment(self.environment)),
             },
             "seed": self.seed,
             "inputs": {name: str(path) for name, path in self.inputs.items()},
-            "config": self.config.sections(*registry.run_sections(entry)),
+            "config": run_values(self.method, self.config),
         }
 
     def code(self) -> str:
@@ -86,10 +87,9 @@ class Run:
     def fingerprint(self) -> str:
         """Digest of code, configuration and contents of the inputs."""
         described = self.described()
-        described["inputs"] = {
-            name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for name, path in self.inputs.items()
-        }
+        files = list(self.inputs.values())
+        files += [path.with_suffix(".json") for path in files if path.suffix == ".safetensors"]
+        described["inputs"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         described["code"] = self.code()
         return value_digest(described)
 
@@ -129,6 +129,7 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
         result["training_episodes"] = 0
     result |= test_metrics(test(policy, simulator, config.test_users, run.seed))
     tracker.log({"test_return": result["test_return"]}, config.episodes)
+    (output / "result.json").unlink(missing_ok=True)
     save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
     write_curve(output / "curve.csv", curve)
     write_json(output / "provenance.json", provenance(run, started, device))
@@ -181,18 +182,6 @@ def test_metrics(episodes: Episodes) -> dict[str, Any]:
         "test_standard_error": error,
         "test_returns": returns.tolist(),
     }
-
-
-def pick_device(name: str) -> torch.device:
-    """The device that ``auto``, ``cpu`` or ``cuda`` stands for here.
-
-    Raises:
-        GemsError: ``cuda`` is asked for where there is none.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise GemsError("device is cuda, but PyTorch finds no CUDA device here; use auto or cpu.")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:

@@ -1,6 +1,6 @@
 """Training state of an unfinished run, from which the next try goes on bit for bit."""
 
-import shutil
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ SAVE_SECONDS = 60.0
 
 
 class TrainingState:
-    """One file in a folder of its own, which is removed when the run is done.
+    """One file, which is removed when the run is done.
 
     The file is found again only by a run of the same ``fingerprint``: code, configuration and
     inputs. It is read without unpickling code.
@@ -45,5 +45,7 @@ class TrainingState:
             ) from error
 
     def remove(self) -> None:
-        """The run is done: forget its states, those of other fingerprints too."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """The run is done: forget its state."""
+        self._file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()

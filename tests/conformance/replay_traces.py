@@ -59,21 +59,24 @@ def _replay_group(group: str, simulator: Simulator, trace: dict[str, np.ndarray]
         seen = simulator.advance(trace["request"][:, turn], trace["uniforms"][:, turn])
         wrong += int((seen.slates != trace["slate"][:, turn]).sum())
         wrong += int((seen.clicks != trace["clicks"][:, turn]).sum())
-        scores = max(scores, float(np.abs(simulator.scores - trace["scores"][:, turn]).max()))
-        users = max(users, float(np.abs(seen.users - trace["user_after"][:, turn]).max()))
-    return Deviation(group, len(trace["request"]), wrong, scores, users)
+        # A maximum that keeps NaN, which must never agree.
+        scores = np.maximum(scores, np.abs(simulator.scores - trace["scores"][:, turn]).max())
+        users = np.maximum(users, np.abs(seen.users - trace["user_after"][:, turn]).max())
+    return Deviation(group, len(trace["request"]), wrong, float(scores), float(users))
 
 
 def main(path: str) -> int:
-    agree = True
+    agree, groups = True, 0
     for d in replay(path):
-        agree &= d.agrees
+        agree, groups = agree and d.agrees, groups + 1
         print(
             f"{d.group}: {d.episodes} episodes, {d.wrong} wrong slates, clicks or bored flags, "
             f"scores off by at most {d.scores:.1e}, users by {d.users:.1e}: "
             + ("agrees" if d.agrees else "DISAGREES")
         )
-    return 0 if agree else 1
+    if not groups:
+        print(f"{path} holds no recorded episode")
+    return 0 if agree and groups else 1
 
 
 if __name__ == "__main__":

@@ -183,15 +183,16 @@ def _compare(
     for theirs, ours in LOSSES.items():
         if theirs in record:
             expected = float(record[theirs].item())
-            worst = max(worst, abs(losses[ours] - expected) / abs(expected))
+            worst = np.maximum(worst, abs(losses[ours] - expected) / abs(expected))
     changes = 0.0
     for name, tensor in pairs.items():
         before = record[f"before/{name}"].astype(np.float64)
         change = tensor.double().numpy() - before
         expected = record[f"change/{name}"]
-        off = max(abs(change.sum() - expected[0]), abs(np.abs(change).sum() - expected[1]))
-        changes = max(changes, off / expected[1] if off else 0.0)
-    return Deviation(method, worst, changes, len(pairs))
+        # A maximum that keeps NaN, which must never agree.
+        off = np.maximum(abs(change.sum() - expected[0]), abs(np.abs(change).sum() - expected[1]))
+        changes = np.maximum(changes, off / expected[1] if off else 0.0)
+    return Deviation(method, float(worst), float(changes), len(pairs))
 
 
 def _replay_agent(method: str, record: Record) -> Deviation:
@@ -216,24 +217,27 @@ def _replay_vae(record: Record) -> Deviation:
     with torch.no_grad():
         latent = vae.encode(slates, clicks)
         decoded = vae.decode(torch.from_numpy(record["decode_actions"]))
-    off = max(
+    offs = [
+        found.losses,
         float((latent.mean - torch.from_numpy(record["after_mu"])).abs().max()),
         float((latent.log_var - torch.from_numpy(record["after_log_var"])).abs().max()),
         float((decoded != torch.from_numpy(record["decoded_slates"])).sum()),
-    )
-    return found._replace(losses=max(found.losses, off))
+    ]
+    return found._replace(losses=float(np.max(offs)))
 
 
 def main(path: str) -> int:
-    agree = True
+    agree, methods = True, 0
     for d in replay(path):
-        agree &= d.agrees
+        agree, methods = agree and d.agrees, methods + 1
         print(
             f"{d.method}: losses off by at most {d.losses:.1e} relative, "
             f"changes of {d.compared} tensors by {d.changes:.1e}: "
             + ("agrees" if d.agrees else "DISAGREES")
         )
-    return 0 if agree else 1
+    if not methods:
+        print(f"{path} holds no recorded update")
+    return 0 if agree and methods else 1
 
 
 if __name__ == "__main__":

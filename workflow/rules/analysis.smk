@@ -17,6 +17,7 @@ rule table2:
         mem_mb=1000,
         runtime=10,
     params:
+        methods=methods_of_table2(),
         code=code_digest("gems.analysis.tables"),
     shell:
         "gems table {input:q} --output {output.csv:q} > {log:q} 2>&1"

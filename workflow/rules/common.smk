@@ -18,7 +18,7 @@ try:
     CONFIG = options.build(config)
 except GemsError as error:
     raise WorkflowError(str(error)) from None
-validate(config, "../schemas/config.schema.yaml")
+validate(CONFIG.model_dump(mode="json"), "../schemas/config.schema.yaml")
 
 LAYOUT = Layout(Path(CONFIG.results))
 LOGS = LAYOUT.root / "logs"
@@ -39,11 +39,27 @@ wildcard_constraints:
     vae=r"|_KL\d+\.\d+_click\d+\.\d+",
 
 
-def stage_config(*sections, **overrides):
+def stage_config(*sections):
     """The named sections of the configuration as JSON: the stage depends on nothing else."""
-    values = CONFIG.sections(*sections)
-    for section, changed in overrides.items():
-        values[section].update(changed)
+    return json.dumps(CONFIG.sections(*sections), sort_keys=True)
+
+
+def items_config(wildcards):
+    """What one embedding reads of the configuration: not what is said of the other."""
+    values = CONFIG.sections("items")
+    files = values["items"].pop("files")
+    values["items"]["files"] = {
+        k: v for k, v in files.items() if k == wildcards.embedding
+    }
+    if wildcards.embedding != "focused":
+        del values["items"]["focused_peakedness"]
+    return json.dumps(values, sort_keys=True)
+
+
+def vae_config(wildcards):
+    """What a VAE reads of the configuration and of its own name."""
+    values = CONFIG.sections("vae")
+    values["vae"] |= vae_options(wildcards.latent_dim, wildcards.beta, wildcards.click)
     return json.dumps(values, sort_keys=True)
 
 
@@ -59,6 +75,11 @@ def runtime_options(wildcards, threads):
         **CONFIG.sections("tracking"),
     }
     return json.dumps(values, sort_keys=True)
+
+
+def methods_of_table2():
+    """Labels and groups of the methods, in the order of the table."""
+    return [[entry.label, entry.disclosed] for entry in registry.METHODS.values()]
 
 
 def environment_values(env):
@@ -110,6 +131,7 @@ def inputs_of_run(wildcards):
     needs = options.needs(SLUGS[wildcards.method], CONFIG)
     if vae := vae_of_run(wildcards):
         inputs["vae"] = LAYOUT.vae(wildcards.env, *vae.values(), wildcards.seed)
+        inputs["vae_config"] = inputs["vae"].with_suffix(".json")
     if "mf" in needs:
         inputs["mf"] = LAYOUT.mf(wildcards.env)
     return inputs
@@ -117,6 +139,7 @@ def inputs_of_run(wildcards):
 
 def config_of_run(wildcards):
     """What the run reads of the configuration."""
-    entry = registry.method(SLUGS[wildcards.method])
-    vae = vae_of_run(wildcards)
-    return stage_config(*registry.run_sections(entry), **({"vae": vae} if vae else {}))
+    values = options.run_values(SLUGS[wildcards.method], CONFIG)
+    if vae := vae_of_run(wildcards):
+        values["vae"] |= vae
+    return json.dumps(values, sort_keys=True)

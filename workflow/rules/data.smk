@@ -18,7 +18,7 @@ rule items:
         mem_mb=1000,
         runtime=10,
     params:
-        config=stage_config("items"),
+        config=items_config,
         code=code_digest("gems.simulator.items"),
     shell:
         "gems items --embedding {wildcards.embedding} --output {output:q}"

@@ -24,9 +24,7 @@ rule vae:
         runtime=1440,
     params:
         folder=subpath(input.slates, parent=True),
-        config=lambda w: stage_config(
-            "vae", vae=vae_options(w.latent_dim, w.beta, w.click)
-        ),
+        config=vae_config,
         runtime=runtime_options,
         code=code_digest("gems.rankers.vae_training"),
     shell:

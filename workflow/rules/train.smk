@@ -24,6 +24,7 @@ rule train:
     params:
         folder=subpath(output.result, parent=True),
         method=lambda wildcards: SLUGS[wildcards.method],
+        agent=lambda wildcards: registry.method(SLUGS[wildcards.method]).agent,
         models=lambda wildcards, input: [
             part
             for name in ("vae", "mf")

@@ -1,0 +1,247 @@
+"""The digest of code changes with what a stage computes, and with nothing else."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gems import digest, registry
+from gems.digest import code_digest, value_digest
+
+PACKAGE = Path(digest.__file__).parent
+STAGES = {
+    "items": ("gems.simulator.items",),
+    "dataset": ("gems.data.logging_policy",),
+    "vae": ("gems.rankers.vae_training",),
+    "mf": ("gems.embeddings.mf",),
+    "table": ("gems.analysis.tables",),
+    **{name: registry.run_modules(method) for name, method in registry.METHODS.items()},
+}
+SAC = {"SAC+TopK-ideal", "SAC+WkNN", "SAC+TopK-MF", "SAC+GeMS"}
+RUNS = set(registry.METHODS)
+
+CODE = '''
+"""A module."""
+
+from gems.other import constant
+
+
+class Model:
+    """A class."""
+
+    def double(self, x):
+        """Twice x."""
+        return 2 * x + constant
+'''
+
+
+@pytest.fixture(autouse=True)
+def no_module_parsed_before():
+    digest._parse.cache_clear()
+    yield
+    digest._parse.cache_clear()
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A tiny package, module by module; gives the digest of ``gems.main`` after each writing."""
+    root = tmp_path / "gems"
+    root.mkdir()
+    monkeypatch.setattr(digest, "ROOT", root)
+    for name, text in {"main": CODE, "other": "constant = 1\n", "unused": "x = 1\n"}.items():
+        (root / f"{name}.py").write_text(text)
+
+    def write(**modules: str) -> str:
+        for name, text in modules.items():
+            path = root.joinpath(*name.split("__")).with_suffix(".py")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        digest._parse.cache_clear()
+        return code_digest("gems.main")
+
+    return write
+
+
+@pytest.fixture
+def changed(tmp_path, monkeypatch):
+    """The stages whose digest changes when a statement is added to a module of the project."""
+    root = tmp_path / "gems"
+    shutil.copytree(PACKAGE, root, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digest, "ROOT", root)
+    before = {stage: code_digest(*modules) for stage, modules in STAGES.items()}
+
+    def change(module: str, statement: str = "added = 1\n") -> set[str]:
+        path = (root / module).with_suffix(".py")
+        text = path.read_text()
+        path.write_text(text + "\n\n" + statement)
+        digest._parse.cache_clear()
+        after = {stage: code_digest(*modules) for stage, modules in STAGES.items()}
+        path.write_text(text)
+        return {stage for stage in STAGES if after[stage] != before[stage]}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CODE + "# the end\n",
+        CODE.replace('"""A module."""', '"""Another text."""'),
+        CODE.replace('    """A class."""\n', ""),
+        CODE.replace('"""Twice x."""', "'''Two times x.\n\n        And more.\n        '''"),
+        CODE.replace(
+            "2 * x + constant", "(\n            (2 * x)\n            + constant\n        )"
+        ),
+        CODE.replace("\n\n", "\n\n\n"),
+        CODE.replace("return", "# Why.\n        return"),
+        ast.unparse(ast.parse(CODE)),
+    ],
+    ids=["comment", "docstring", "no docstring", "longer", "brackets", "lines", "why", "layout"],
+)
+def test_comments_docstrings_and_layout_change_no_digest(package, text):
+    assert package(main=text) == package(main=CODE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("2 * x", "3 * x"),
+        ("2 * x", "2.0 * x"),
+        ("double(self, x)", "double(self, x=1)"),
+        ("class Model", "class Other"),
+        ("return", 'y = """A class."""\n        return'),
+        ("    def", "    @staticmethod\n    def"),
+    ],
+)
+def test_code_changes_the_digest(package, old, new):
+    assert old in CODE
+    assert package(main=CODE.replace(old, new)) != package(main=CODE)
+
+
+def test_a_docstring_alone_is_as_good_as_pass(package):
+    assert package(main='def f():\n    """Nothing."""\n') == package(main="def f():\n    pass\n")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from gems.other import constant",
+        "from gems import other",
+        "import gems.other",
+        "import gems.other as o",
+        "def f():\n    from gems import other",
+        "if x:\n    import gems.other",
+    ],
+)
+def test_an_imported_module_counts_however_it_is_imported(package, statement):
+    before = package(main=statement)
+    assert package(other="constant = 2\n") != before
+    assert package(other="constant = 1  # one\n") == before
+
+
+def test_what_an_imported_module_imports_counts_too(package):
+    before = package(other="from gems.deep.part import x\n", deep__part="x = 1\n")
+    assert package(deep__part="x = 2\n") != before
+
+
+def test_modules_that_import_each_other_have_a_digest(package):
+    before = package(other="import gems.main\n")
+    assert package(other="import gems.main\nx = 1\n") != before
+
+
+def test_a_module_that_is_not_imported_does_not_count(package):
+    before = package()
+    assert package(unused="x = 2\n") == before
+
+
+@pytest.mark.parametrize("module", sorted(digest.IGNORED))
+def test_an_ignored_module_does_not_count(package, module):
+    name = module.removeprefix("gems.")
+    before = package(main=f"from {module} import x\nfrom gems import {name}\n", **{name: "x = 1\n"})
+    assert package(**{name: "x = 2\nfrom gems import unused\n"}) == before
+
+
+def test_the_order_of_modules_does_not_count(package):
+    assert code_digest("gems.main", "gems.unused") == code_digest("gems.unused", "gems.main")
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("agents/sac", SAC),
+        ("agents/sac_gems", {"SAC+GeMS"}),
+        ("agents/sac_wknn", {"SAC+WkNN"}),
+        ("agents/sac_topk", {"SAC+TopK-ideal", "SAC+TopK-MF"}),
+        ("agents/slateq", {"SlateQ"}),
+        ("agents/reinforce", {"REINFORCE+SoftMax"}),
+        ("agents/fixed", {"Random", "ShortTermOracle"}),
+        ("agents/belief", SAC | {"SlateQ", "REINFORCE+SoftMax"}),
+        ("rankers/vae", {"vae", "SAC+GeMS"}),
+        ("rankers/wknn", {"SAC+WkNN"}),
+        ("rankers/vae_training", {"vae"}),
+        ("embeddings/mf", {"mf"}),
+        ("data/logging_policy", {"dataset"}),
+        ("simulator/kernels", {"items", "dataset", "vae", "mf"} | RUNS),
+        ("training/loop", RUNS),
+        ("analysis/tables", {"table"}),
+        ("analysis/statistics", {"table"}),
+        ("cli", set()),
+        ("progress", set()),
+        ("tracking", set()),
+        ("options", set()),
+    ],
+)
+def test_a_change_makes_stale_the_stages_that_run_the_code_and_no_others(changed, module, stages):
+    assert changed(module) == stages
+
+
+@pytest.mark.parametrize("module", ["agents/sac", "simulator/kernels", "training/run"])
+def test_a_comment_makes_nothing_stale(changed, module):
+    assert changed(module, "# A comment.\n") == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["SAC+GeMS", "SlateQ"])
+def test_every_module_that_a_run_loads_counts(changed, method):
+    script = (
+        "import importlib, json, sys\n"
+        f"for name in {STAGES[method]!r}: importlib.import_module(name)\n"
+        "print(json.dumps([name for name in sys.modules if name.startswith('gems.')]))"
+    )
+    command = [sys.executable, "-c", script]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    loaded = set(json.loads(output)) - digest.IGNORED
+    modules = [name.removeprefix("gems.").replace(".", "/") for name in loaded]
+    files = [name for name in modules if (PACKAGE / name).with_suffix(".py").exists()]
+    assert len(files) > 10
+    assert [name for name in files if method not in changed(name)] == []
+
+
+def test_no_module_is_imported_in_a_way_that_the_digest_cannot_see():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), path
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.text(), values))
+def test_the_digest_of_values_does_not_depend_on_the_order_of_keys(value):
+    assert value_digest(value) == value_digest(dict(reversed(value.items())))
+
+
+@given(values, values)
+def test_different_values_have_different_digests(a, b):
+    same = json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+    assert (value_digest(a) == value_digest(b)) == same
