@@ -47,7 +47,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; ``reach`` and ``released`` are in G, or in its unit where G means nothing."""
+    """One line of the table; ``reach`` and ``released`` are in G, or in the row's own unit."""
 
     name: str
     measure: Callable[[], tuple[float, str]]

@@ -137,7 +137,7 @@ def test_options_that_change_no_result_make_nothing_stale(finished):
         ({"seeds": [1, 2, 3]}, {"vae": 1, "train": 8, "table2": 1}),
         ({"methods": ["Random", "SAC+GeMS"]}, {"table2": 1}),
     ],
-    ids="SAC,all agents,the other embedding,REINFORCE,VAE,MF,more seeds,fewer methods".split(","),
+    ids=lambda names: "+".join(names) or "nothing",
 )
 def test_a_change_reruns_what_reads_it_and_nothing_else(finished, changes, expected):
     changes = {
