@@ -9,8 +9,9 @@ from gems import registry
 from gems.agents.base import credited, first_clicked, follow
 from gems.agents.belief import Belief
 from gems.agents.context import Context
-from gems.agents.gru import run_gru
+from gems.agents.critics import Critics
 from gems.agents.reinforce import returns_to_go
+from gems.agents.sac import _Squashed, squash
 from gems.agents.slateq import DisclosedClicks
 from gems.config import build
 from gems.data.replay import Batch, Episodes, Replay
@@ -47,17 +48,59 @@ def batch_of(learner, simulator, n=4):
     return Batch.of(episodes, torch.device("cpu"))
 
 
-def test_the_compiled_gru_equals_pytorchs_forward_and_backward():
+def same_results(ours, theirs, wanted, rtol=1e-5, atol=1e-5):
+    """Both give the same tensors and the same gradients of a random weighting of them."""
+    weights = [torch.randn_like(part) for part in ours]
+    results = [
+        [
+            *parts,
+            *torch.autograd.grad(
+                [(p * w).sum() for p, w in zip(parts, weights, strict=True)], wanted
+            ),
+        ]
+        for parts in (ours, theirs)
+    ]
+    for our, their in zip(*results, strict=True):
+        torch.testing.assert_close(our, their, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("width", [6, 20])
+def test_the_compiled_belief_equals_pytorchs_gru_forward_and_backward(width):
     torch.manual_seed(0)
-    gru = nn.GRU(14, 6, batch_first=True)
-    inputs = torch.randn(5, 9, 14, requires_grad=True)
-    weight = torch.randn(5, 9, 6)
-    results = []
-    for states in (run_gru(gru, inputs), gru(inputs)[0]):
-        wanted = [inputs, *gru.parameters()]
-        results.append([states, *torch.autograd.grad((states * weight).sum(), wanted)])
-    for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    belief = Belief(30, build({"agent": {"state_dim": width, "embedding_dim": 7}}).agent)
+    slates, clicks = torch.randint(30, (5, 9, 10)), (torch.rand(5, 9, 10) < 0.3).float()
+    plain = belief.gru(belief._inputs(slates, clicks))[0]
+    same_results([belief(slates, clicks)], [plain], list(belief.parameters()))
+
+
+@pytest.mark.parametrize("rows", [3, 1000])
+def test_a_network_in_blocks_equals_its_layers_in_sequence(rows):
+    torch.manual_seed(0)
+    net, inputs = MLP(7, 16, 5), torch.randn(rows, 7, requires_grad=True)
+    plain = nn.Sequential.forward(net, inputs)
+    same_results([net(inputs)], [plain], [inputs, *net.parameters()], atol=1e-4)
+
+
+def test_the_fused_critics_equal_autograd():
+    torch.manual_seed(0)
+    critics = Critics(6, 9, 16)
+    states, actions = (torch.randn(1000, n, requires_grad=True) for n in (6, 9))
+    targets = torch.randn(1000)
+    loss, mean = critics.loss(states, actions.detach(), targets)
+    plain, plain_mean = critics.plain_loss(states, actions.detach(), targets)
+    torch.testing.assert_close(mean, plain_mean)
+    same_results([loss], [plain], [states, *critics.parameters()])
+    least, plain = critics.least(states, actions), critics.plain_least(states, actions)
+    same_results([least], [plain], [actions])
+
+
+def test_the_fused_squashed_gaussian_equals_autograd():
+    torch.manual_seed(0)
+    outputs = torch.randn(50, 8, dtype=torch.float64)
+    outputs[:, 4:] = 3 * outputs[:, 4:]  # some beyond the largest standard deviation
+    outputs.requires_grad_()
+    noise = torch.randn(50, 4, dtype=torch.float64)
+    same_results(_Squashed.apply(outputs, noise), squash(outputs, noise), [outputs])
 
 
 def test_observing_turn_by_turn_gives_the_states_of_the_whole_sequence(catalogue):
@@ -171,7 +214,7 @@ def test_random_phase_of_sac_stays_in_the_middle_half(catalogue):
 def test_sac_log_probability_is_that_of_the_squashed_gaussian(catalogue):
     head = agent_of("SAC+TopK-ideal", simulator_of(catalogue)).policy.head
     states = torch.randn(6, 20)
-    sampled = head.sample(states, torch.Generator().manual_seed(0))
+    sampled = head.sample(head.net(states), torch.Generator().manual_seed(0))
     squashed = (sampled.actions - head.center) / head.scale
     mean, log_std = head.net(states).chunk(2, -1)
     normal = torch.distributions.Normal(mean, log_std.exp())

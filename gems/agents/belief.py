@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gems.agents.gru import run_gru
+from gems.agents.gru import gru_states
 from gems.config import AgentConfig
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
@@ -24,7 +24,9 @@ class Belief(nn.Module):
 
     def forward(self, slates: Tensor, clicks: Tensor) -> Tensor:
         """States (n, T, state) after each of T observations, both (n, T, slate size)."""
-        return run_gru(self.gru, self._inputs(slates, clicks))
+        if slates.device.type == "cpu":
+            return gru_states(self.gru, self.items.weight, slates, clicks)
+        return self.gru(self._inputs(slates, clicks))[0]
 
     def begin(self, n: int) -> None:
         """Start ``n`` users at a state of 0, to be observed turn by turn."""

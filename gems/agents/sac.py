@@ -1,15 +1,15 @@
 """Soft actor-critic on a continuous action that a ranker turns into a slate (Section 6)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gems.agents.base import Decision, Learner, Mode, Policy, adam, follow, following
 from gems.agents.belief import Belief
+from gems.agents.critics import Critics
 from gems.config import AgentConfig, SACConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
@@ -36,6 +36,45 @@ class Sampled(NamedTuple):
     log_prob: Tensor
 
 
+def squash(outputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Draws (m, D) of Gaussians squashed by tanh, and their log-probabilities (m,).
+
+    Args:
+        outputs: (m, 2 D), means and then log standard deviations before they are bounded.
+        noise: (m, D), standard normal.
+    """
+    mean, log_std = outputs.chunk(2, dim=-1)
+    log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+    squashed = torch.tanh(mean + log_std.exp() * noise)
+    log_prob = -0.5 * noise.square() - HALF_LOG_2PI - log_std
+    return squashed, (log_prob - torch.log(1 - squashed.square() + 1e-6)).sum(-1)
+
+
+class _Squashed(torch.autograd.Function):
+    """``squash`` with its gradient in few operations."""
+
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        squashed, log_prob = squash(outputs, noise)
+        ctx.save_for_backward(outputs, noise, squashed)
+        return squashed, log_prob
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        outputs, noise, squashed = ctx.saved_tensors
+        d_squashed, d_log_prob = grads[0], grads[1].unsqueeze(-1)
+        raw = outputs.chunk(2, dim=-1)[1]
+        log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        d_outputs = torch.empty_like(outputs)
+        d_mean, d_log_std = d_outputs.chunk(2, dim=-1)
+        slope = 1 - squashed.square()
+        through_log = (2 * d_log_prob) * squashed / (slope + 1e-6)
+        torch.mul(d_squashed + through_log, slope, out=d_mean)
+        torch.sub(d_mean * (log_std.exp() * noise), d_log_prob, out=d_log_std)
+        d_log_std *= raw == log_std
+        return d_outputs, None
+
+
 class Gaussian(nn.Module):
     """Policy head: a Gaussian squashed by tanh into the bounds of the action."""
 
@@ -54,15 +93,11 @@ class Gaussian(nn.Module):
         mean = self.net(states).chunk(2, dim=-1)[0]
         return self.center + self.scale * torch.tanh(mean)
 
-    def sample(self, states: Tensor, generator: torch.Generator) -> Sampled:
-        """Reparametrised actions with their log-probabilities."""
-        mean, log_std = self.net(states).chunk(2, dim=-1)
-        log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
-        noise = self.noise(mean, generator)
-        squashed = torch.tanh(mean + log_std.exp() * noise)
-        log_prob = -0.5 * noise.square() - HALF_LOG_2PI - log_std
-        log_prob = log_prob - torch.log(1 - squashed.square() + 1e-6)
-        return Sampled(self.center + self.scale * squashed, log_prob.sum(-1))
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Sampled:
+        """Reparametrised actions with their log-probabilities, from the network's outputs."""
+        noise = self.noise(outputs[:, : len(self.center)], generator)
+        squashed, log_prob = _Squashed.apply(outputs, noise)
+        return Sampled(self.center + self.scale * squashed, log_prob)
 
     def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Standard normal draws of the shape of ``like``."""
@@ -95,7 +130,7 @@ class SACPolicy(Policy):
         if mode == "random":
             actions = self.head.middle_half(len(states), generator)
         elif mode == "explore":
-            actions = self.head.sample(states, generator).actions
+            actions = self.head.sample(self.head.net(states), generator).actions
         else:
             actions = self.head.mean_action(states)
         return Decision(self.rank(actions, states, observation), actions)
@@ -118,9 +153,8 @@ class SAC(Learner):
         super().__init__()
         self.policy, self.belief = policy, belief
         self.gamma, self.tau = agent.gamma, config.tau
-        width = agent.state_dim + policy.action_dim
-        self.critics = nn.ModuleList(MLP(width, agent.hidden_dim, 1) for _ in range(2))
-        self.targets = nn.ModuleList(MLP(width, agent.hidden_dim, 1) for _ in range(2))
+        shape = agent.state_dim, policy.action_dim, agent.hidden_dim
+        self.critics, self.targets = Critics(*shape), Critics(*shape)
         self.targets.load_state_dict(self.critics.state_dict())
         self.targets.requires_grad_(False)
         self.log_alpha = nn.Parameter(torch.zeros(1))
@@ -139,16 +173,16 @@ class SAC(Learner):
         """One step of the critics, then of the policy and the entropy coefficient."""
         shown = batch.slates[:, :-1], batch.clicks[:, :-1]
         actor_states, critic_states = self.policy.belief(*shown), self.belief(*shown)
-        targets = self._targets(batch, actor_states.detach(), critic_states.detach(), generator)
+        outputs = self.policy.head.net(actor_states.flatten(0, 1))
+        targets = self._targets(batch, actor_states, critic_states, outputs, generator)
 
         states = critic_states.flatten(0, 1)
-        values = self._values(self.critics, states, self.replayed_actions(batch))
-        q_loss = 0.5 * torch.stack([functional.mse_loss(q, targets) for q in values]).sum()
+        q_loss, q_value = self.critics.loss(states, self.replayed_actions(batch), targets)
         q_loss.backward(inputs=self._critic_parameters)
         self._step(self._critic_adam)
 
-        sampled = self.policy.head.sample(actor_states.flatten(0, 1), generator)
-        best = torch.minimum(*self._values(self.critics, states.detach(), sampled.actions))
+        sampled = self.policy.head.sample(outputs, generator)
+        best = self.critics.least(states.detach(), sampled.actions)
         policy_loss = (self.alpha * sampled.log_prob - best).mean()
         policy_loss.backward(inputs=self._policy_parameters)
         self._step(self._policy_adam)
@@ -164,7 +198,7 @@ class SAC(Learner):
             "policy_loss": policy_loss.item(),
             "alpha_loss": alpha_loss.item(),
             "alpha": self.alpha.item(),
-            "q_value": values[0].detach().mean().item(),
+            "q_value": q_value.item(),
         }
 
     def replayed_actions(self, batch: Batch) -> Tensor:
@@ -177,20 +211,27 @@ class SAC(Learner):
 
     @torch.no_grad()
     def _targets(
-        self, batch: Batch, actor: Tensor, critic: Tensor, generator: torch.Generator
+        self,
+        batch: Batch,
+        actor: Tensor,
+        critic: Tensor,
+        outputs: Tensor,
+        generator: torch.Generator,
     ) -> Tensor:
-        actor, critic = following(actor).flatten(0, 1), following(critic).flatten(0, 1)
-        sampled = self.policy.head.sample(actor, generator)
+        """What the values of each turn (n T,) should be; ``outputs`` are the head's in every state.
+
+        The next state's are those of a turn later, so the head runs once.
+        """
+        n, turns = batch.rewards.shape
+        actor, critic, outputs = (
+            following(part).flatten(0, 1) for part in (actor, critic, outputs.view(n, turns, -1))
+        )
+        sampled = self.policy.head.sample(outputs, generator)
         actions = self.executed(sampled.actions, actor, critic)
-        value = torch.minimum(*self._values(self.targets, critic, actions))
-        value = (value - self.alpha * sampled.log_prob).view(batch.rewards.shape)
+        value = self.targets.least(critic, actions) - self.alpha * sampled.log_prob
+        value = value.view(n, turns)
         value[:, -1] = 0  # the episode ends
         return (batch.rewards + self.gamma * value).flatten()
-
-    @staticmethod
-    def _values(critics: nn.ModuleList, states: Tensor, actions: Tensor) -> list[Tensor]:
-        pairs = torch.cat([states, actions], dim=-1)
-        return [critic(pairs).squeeze(-1) for critic in critics]
 
     @staticmethod
     def _step(optimiser: torch.optim.Optimizer) -> None:
