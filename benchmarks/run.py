@@ -32,6 +32,7 @@ from gems.data.logging_policy import log_users
 from gems.data.replay import Batch
 from gems.embeddings.mf import BPR
 from gems.paths import Layout
+from gems.process import use_one_thread
 from gems.rankers.vae import SlateVAE
 from gems.rankers.vae_training import action_bounds
 from gems.simulator import items
@@ -110,7 +111,10 @@ def agent(method: str) -> tuple[Learner, Simulator]:
     }
     run = Run("benchmark", method, ENVIRONMENT, SEED, CONFIG, files)
     environment = run.simulator()
-    return run.agent(environment), environment
+    learner = run.agent(environment)
+    if hasattr(learner.policy, "epsilon"):
+        learner.policy.epsilon.fill_(CONFIG.slateq.epsilon_end)
+    return learner, environment
 
 
 def logging_slate() -> tuple[float, str]:
@@ -277,7 +281,7 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.rows) - set(names):
         parser.error(f"unknown row {min(unknown)}; allowed: {', '.join(names)}")
-    torch.set_num_threads(1)
+    use_one_thread()
     print(
         "| Row | Median | G | In G | Reach | Released |\n| --- | ---: | ---: | ---: | ---: | ---: |"
     )

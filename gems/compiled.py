@@ -84,6 +84,38 @@ def sigmoid(x: Any) -> Any:
     return _HALF * tanh(_HALF * x) + _HALF
 
 
+# Polynomial of exp on half an octave around 0, and ln 2 in two parts, those of Cephes.
+_LOG2_E, _LN2_HIGH, _LN2_LOW = _F(1.44269504088896341), _F(0.693359375), _F(-2.12194440e-4)
+_C2, _C3, _C4, _C5, _C6, _C7 = (
+    _F(c)
+    for c in (
+        5.0000001201e-1,
+        1.6666665459e-1,
+        4.1665795894e-2,
+        8.3334519073e-3,
+        1.3981999507e-3,
+        1.9875691500e-4,
+    )
+)
+_SMALLEST, _GREATEST = _F(-87.0), _F(88.0)
+
+
+@jit_fused
+def exponentials(values: Any) -> None:
+    """Replace float32 values by their exponentials, to 2 units in the last place."""
+    bits = np.empty(values.shape[0], dtype=np.int32)
+    for i in range(values.shape[0]):
+        x = min(max(values[i], _SMALLEST), _GREATEST)
+        octave = np.floor(x * _LOG2_E + _HALF)
+        r = (x - octave * _LN2_HIGH) - octave * _LN2_LOW
+        series = _C2 + r * (_C3 + r * (_C4 + r * (_C5 + r * (_C6 + r * _C7))))
+        values[i] = r * r * series + r + _F(1)
+        bits[i] = (np.int32(octave) + np.int32(127)) << np.int32(23)
+    powers = bits.view(np.float32)
+    for i in range(values.shape[0]):
+        values[i] *= powers[i]
+
+
 @jit_fused
 def add_product(out: Any, vector: Any, matrix: Any) -> None:
     """``out`` (m,) += ``vector`` (n,) x ``matrix`` (n, m); n is a multiple of 4."""
@@ -92,6 +124,25 @@ def add_product(out: Any, vector: Any, matrix: Any) -> None:
         p, q, r, s = matrix[j], matrix[j + 1], matrix[j + 2], matrix[j + 3]
         for k in range(out.shape[0]):
             out[k] += (a * p[k] + b * q[k]) + (c * r[k] + d * s[k])
+
+
+@jit
+def largest(values: Any) -> int:
+    """Index of the largest value, the lower one of ties.
+
+    Chunks are asked for their largest value first, which vector instructions find.
+    """
+    n, found, best = values.shape[0], 0, values[0]
+    for start in range(0, n, LANES):
+        stop = min(start + LANES, n)
+        greater = False
+        for i in range(start, stop):
+            greater |= values[i] > best
+        if greater:
+            for i in range(start, stop):
+                if values[i] > best:
+                    best, found = values[i], i
+    return found
 
 
 def padded(values: Tensor, *, rows: int = 4, columns: int = LANES) -> Tensor:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,14 @@ class Policy(nn.Module, ABC):
             mode: ``random`` in the random phase, ``explore`` while training, else ``greedy``.
             generator: source of all randomness, on the policy's device.
         """
+
+    def compiled(self, turns: int, generator: torch.Generator) -> tuple[Any, Tensor] | None:
+        """What ``acting.play_episode`` needs to explore with one user, None if it can't.
+
+        Returns:
+            The policy's arrays, and random numbers (turns, k).
+        """
+        return None
 
 
 class Learner(nn.Module, ABC):

@@ -1,11 +1,22 @@
 """REINFORCE with a softmax over items, on-policy (Section 6 of the specification)."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gems.agents.acting import (
+    BeliefArrays,
+    NetArrays,
+    belief_arrays,
+    chooses,
+    net_arrays,
+    observe,
+    outputs_of,
+)
 from gems.agents.base import (
     Decision,
     Learner,
@@ -18,12 +29,39 @@ from gems.agents.base import (
 )
 from gems.agents.belief import Belief
 from gems.agents.context import Context
+from gems.compiled import exponentials, jit_fused
 from gems.config import AgentConfig, ReinforceConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
 from gems.rankers.topk import top_items
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
+
+
+class SoftmaxArrays(NamedTuple):
+    """Belief, and the network of the logits."""
+
+    belief: BeliefArrays
+    net: NetArrays
+    n_items: int
+
+
+@chooses(SoftmaxArrays)
+@jit_fused
+def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action: Any) -> None:
+    """Draw each rank's item: the first whose cumulated weight exceeds its draw of the total."""
+    observe(arrays.belief, seen.slate, seen.clicks, states[0])
+    weights = outputs_of(arrays.net, states[0])[: arrays.n_items]
+    weights -= weights.max()
+    exponentials(weights)
+    total = np.float64(0)
+    cumulated = np.empty(arrays.n_items, dtype=np.float64)
+    for item in range(arrays.n_items):
+        total += weights[item]
+        cumulated[item] = total
+    for rank in range(slate.shape[0]):
+        place = np.searchsorted(cumulated, draws[rank] * total, side="right")
+        slate[rank] = min(place, arrays.n_items - 1)
 
 
 class SoftmaxPolicy(Policy):
@@ -49,6 +87,12 @@ class SoftmaxPolicy(Policy):
             return Decision(top_items(logits))
         draws = logits.softmax(-1).multinomial(SLATE_SIZE, replacement=True, generator=generator)
         return Decision(draws)
+
+    def compiled(self, turns: int, generator: torch.Generator) -> tuple[SoftmaxArrays, Tensor]:
+        """The networks, and a draw for each item."""
+        belief = belief_arrays(self.belief.items.weight, self.belief.gru)
+        arrays = SoftmaxArrays(belief, net_arrays(self.net), self.n_items)
+        return arrays, torch.rand(turns, SLATE_SIZE, generator=generator)
 
 
 class Reinforce(Learner):

@@ -1,5 +1,6 @@
 """Soft actor-critic on a continuous action that a ranker turns into a slate (Section 6)."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -7,9 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gems.agents.acting import (
+    Array,
+    BeliefArrays,
+    NetArrays,
+    belief_arrays,
+    chooses,
+    net_arrays,
+    observe,
+    outputs_of,
+    rank,
+)
 from gems.agents.base import Decision, Learner, Mode, Policy, adam, follow, following
 from gems.agents.belief import Belief
 from gems.agents.critics import Critics
+from gems.compiled import LANES, jit_fused, tanh
 from gems.config import AgentConfig, SACConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
@@ -17,6 +30,33 @@ from gems.simulator.simulator import Observation
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
+
+
+class SACArrays(NamedTuple):
+    """An actor: belief, head with the bounds of its action, ranker."""
+
+    belief: BeliefArrays
+    head: NetArrays
+    center: Array
+    scale: Array
+    ranker: Any
+
+
+@chooses(SACArrays)
+@jit_fused
+def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action: Any) -> None:
+    """Sample an action with the noise ``draws`` and rank items by it."""
+    observe(arrays.belief, seen.slate, seen.clicks, states[0])
+    outputs = outputs_of(arrays.head, states[0])
+    dim = arrays.center.shape[0]
+    sampled = np.zeros(-(-dim // LANES) * LANES, dtype=np.float32)
+    for d in range(dim):
+        log_std = min(max(outputs[dim + d], np.float32(LOG_STD_MIN)), np.float32(LOG_STD_MAX))
+        squashed = tanh(outputs[d] + np.exp(log_std) * draws[d])
+        sampled[d] = arrays.center[d] + arrays.scale[d] * squashed
+    for d in range(action.shape[0]):
+        action[d] = sampled[d]
+    rank(arrays.ranker, sampled, states, seen, slate)
 
 
 class Ranker(Protocol):
@@ -138,6 +178,22 @@ class SACPolicy(Policy):
     def rank(self, actions: Tensor, states: Tensor, observation: Observation) -> Tensor:
         """Slates of ``actions``; rankers that look at states override this."""
         return self.ranker.rank(actions)
+
+    def compiled(self, turns: int, generator: torch.Generator) -> tuple[SACArrays, Tensor]:
+        """The actor, and the noise of its actions."""
+        head = self.head
+        arrays = SACArrays(
+            belief_arrays(self.belief.items.weight, self.belief.gru),
+            net_arrays(head.net),
+            head.center.numpy(),
+            head.scale.numpy(),
+            self.ranker_arrays(),
+        )
+        return arrays, torch.randn(turns, len(head.center), generator=generator)
+
+    @abstractmethod
+    def ranker_arrays(self) -> Any:
+        """What the ranker is made of, for ``acting.rank``."""
 
 
 class SAC(Learner):

@@ -1,14 +1,73 @@
-"""SAC+GeMS: the action is a latent slate, decoded by the frozen VAE."""
+"""SAC+GeMS: the action is a latent code that a frozen slate VAE decodes."""
 
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+
+from gems.agents.acting import (
+    Array,
+    LayerArrays,
+    from_rectified,
+    layer_arrays,
+    ranks,
+    rectified,
+)
 from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
-from gems.rankers.vae import load_ranker
+from gems.compiled import add_product, jit_fused, largest, padded
+from gems.rankers.vae import GeMSRanker, load_ranker
+
+
+class GeMSArrays(NamedTuple):
+    """The decoder of a slate VAE, and its item table with one row a dimension."""
+
+    first: LayerArrays
+    second: LayerArrays
+    slots: LayerArrays
+    by_dim: Array
+    n_items: int
+
+
+@ranks(GeMSArrays)
+@jit_fused
+def _decode(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> None:
+    """The most likely item of every slot."""
+    hidden = from_rectified(arrays.second, rectified(arrays.first, action))
+    for k in range(hidden.shape[0]):
+        hidden[k] = max(hidden[k], np.float32(0))
+    slots = from_rectified(arrays.slots, hidden)
+    dim = arrays.by_dim.shape[0]
+    logits = np.empty(arrays.by_dim.shape[1], dtype=np.float32)
+    for slot in range(slate.shape[0]):
+        logits[:] = 0
+        add_product(logits, slots[slot * dim : (slot + 1) * dim], arrays.by_dim)
+        slate[slot] = largest(logits[: arrays.n_items])
+
+
+class GeMSPolicy(SACPolicy):
+    """Actor whose action a slate VAE decodes."""
+
+    ranker: GeMSRanker
+
+    def ranker_arrays(self) -> GeMSArrays:
+        """Copies of the frozen decoder, made once."""
+        return self._arrays
+
+    @cached_property
+    def _arrays(self) -> GeMSArrays:
+        vae = self.ranker.vae
+        first, second = (layer for layer in vae.decoder if isinstance(layer, nn.Linear))
+        layers = layer_arrays(first), layer_arrays(second), layer_arrays(vae.slate_head)
+        by_dim = padded(vae.items.weight.t()).numpy()
+        return GeMSArrays(*layers, by_dim, vae.items.num_embeddings)
 
 
 def gems(context: Context) -> SAC:
     """Build SAC+GeMS from the pretrained VAE of the context."""
     config = context.config
     ranker = load_ranker(context.require("vae"), context.n_items, config.vae.latent_dim)
-    policy = SACPolicy(Belief(context.n_items, config.agent), ranker, config.agent)
+    policy = GeMSPolicy(Belief(context.n_items, config.agent), ranker, config.agent)
     return SAC(policy, Belief(context.n_items, config.agent), config.agent, config.sac)

@@ -1,18 +1,23 @@
 """SAC+WkNN (Wolpertinger): the action is ten item embeddings, mapped to near items."""
 
+from typing import Any, NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gems.agents.acting import Array, BeliefArrays, LayerArrays, belief_arrays, observe, ranks
 from gems.agents.base import Decision, Mode, credited
 from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
+from gems.compiled import LANES, add_product, jit_fused, padded
 from gems.config import AgentConfig, SACConfig, WkNNConfig
 from gems.data.replay import Batch
 from gems.embeddings.table import load_items
 from gems.networks import MLP
 from gems.rankers import wknn as ranking
-from gems.simulator.kernels import SLATE_SIZE
+from gems.simulator.kernels import SLATE_SIZE, top_k
 from gems.simulator.simulator import Observation
 
 
@@ -34,6 +39,61 @@ class ItemBounds(nn.Module):
     def embed(self, slates: Tensor) -> Tensor:
         """Slates (m, slate size) as the critics see them, (m, slate size x dim)."""
         return self.table[slates].flatten(-2)
+
+
+class WkNNArrays(NamedTuple):
+    """Item table, the critic's first layer split by what it sees, and how to use them.
+
+    Attributes:
+        critic_belief: the critic's belief encoder.
+        by_dim: (dim, items and padding), the doubled item table.
+        offset: (items and padding,), minus the squared norms of the items.
+        n_items: number of items.
+        neighbours: candidates for each slot.
+        by_slot: whether the action is read slot after slot.
+        ranks_by_critic: whether candidates are ranked with the critic's belief.
+        state: the critic's first layer for states alone.
+        single: as in ``ranking.Projection``.
+        rest: likewise.
+        last: (hidden,) output weights of the critic.
+    """
+
+    critic_belief: BeliefArrays
+    by_dim: Array
+    offset: Array
+    n_items: int
+    neighbours: int
+    by_slot: bool
+    ranks_by_critic: bool
+    state: LayerArrays
+    single: Array
+    rest: Array
+    last: Array
+
+
+@ranks(WkNNArrays)
+@jit_fused
+def _rank(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> None:
+    """Nearest items of each slot, then the critic's greedy choice among them."""
+    state = states[0]
+    if arrays.ranks_by_critic:
+        observe(arrays.critic_belief, seen.slate, seen.clicks, states[1])
+        state = states[1]
+    slots, dim = slate.shape[0], arrays.by_dim.shape[0]
+    candidates = np.empty((1, slots, arrays.neighbours), dtype=np.int64)
+    query = np.empty(dim, dtype=np.float32)
+    near = np.empty(arrays.by_dim.shape[1], dtype=np.float32)
+    for slot in range(slots):
+        for d in range(dim):
+            query[d] = action[slot * dim + d] if arrays.by_slot else action[d * slots + slot]
+        near[:] = arrays.offset
+        add_product(near, query, arrays.by_dim)
+        top_k(near[: arrays.n_items], candidates[0, slot])
+    base = np.empty((1, arrays.last.shape[0]), dtype=np.float32)
+    hidden = arrays.state.bias.copy()
+    add_product(hidden, state, arrays.state.weight)
+    base[0] = hidden[: base.shape[1]]
+    slate[:] = ranking.greedy(base, candidates, arrays.single, arrays.rest, arrays.last)[0]
 
 
 class WkNNPolicy(SACPolicy):
@@ -76,6 +136,26 @@ class WkNNPolicy(SACPolicy):
         if self.config.ranking_state == "critic":
             states = self.critic_belief.observe(observation)
         return self.choose(actions, states, self._projection)
+
+    def ranker_arrays(self) -> WkNNArrays:
+        """The item table, and the ranking critic as it is now."""
+        table, config, first = self.bounds.table, self.config, self.critic.first
+        width = self.belief.gru.hidden_size
+        projection = ranking.project(self.critic, table)
+        weight = padded(first.weight[:, :width].t(), rows=LANES)
+        return WkNNArrays(
+            belief_arrays(self.critic_belief.items.weight, self.critic_belief.gru),
+            padded(2 * table.t()).numpy(),
+            padded(-table.square().sum(-1)).numpy(),
+            len(table),
+            config.neighbours,
+            config.query_layout == "slot_dim",
+            config.ranking_state == "critic",
+            LayerArrays(weight.numpy(), padded(first.bias).numpy()),
+            projection.single.numpy(),
+            projection.rest.numpy(),
+            self.critic.last.weight.detach()[0].numpy(),
+        )
 
     def choose(self, actions: Tensor, states: Tensor, projection: ranking.Projection) -> Tensor:
         """Slates (m, slate size) of actions (m, slate size x dim), given the ranking states."""

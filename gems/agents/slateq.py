@@ -2,11 +2,23 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gems.agents.acting import (
+    Array,
+    BeliefArrays,
+    NetArrays,
+    belief_arrays,
+    chooses,
+    net_arrays,
+    observe,
+    outputs_of,
+)
 from gems.agents.base import (
     Decision,
     Learner,
@@ -21,11 +33,12 @@ from gems.agents.base import (
 )
 from gems.agents.belief import Belief
 from gems.agents.context import Context
+from gems.compiled import add_product, exponentials, jit_fused, padded
 from gems.config import AgentConfig, SlateQConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
 from gems.rankers.topk import top_items
-from gems.simulator.kernels import DIM, TOPIC_DIM, TOPICS
+from gems.simulator.kernels import DIM, SLATE_SIZE, TOPIC_DIM, TOPICS, top_k
 from gems.simulator.simulator import Observation, Simulator
 
 
@@ -74,6 +87,45 @@ class DisclosedClicks(nn.Module):
         return torch.where(uniform, probability / self.penalty, probability)
 
 
+class SlateQArrays(NamedTuple):
+    """Belief, Q network, what is told of the simulator, and the share of random slates."""
+
+    belief: BeliefArrays
+    net: NetArrays
+    by_dim: Array
+    mask: Array
+    n_items: int
+    sharpness: np.float32
+    threshold: np.float32
+    epsilon: np.float32
+
+
+@chooses(SlateQArrays)
+@jit_fused
+def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action: Any) -> None:
+    """Explore by the first draw, with the items of the others, or show the best items."""
+    observe(arrays.belief, seen.slate, seen.clicks, states[0])
+    if draws[0] < arrays.epsilon:
+        for rank in range(slate.shape[0]):
+            slate[rank] = min(int(draws[1 + rank] * arrays.n_items), arrays.n_items - 1)
+        return
+    values = outputs_of(arrays.net, states[0])
+    effective = seen.user.copy()
+    for topic in range(arrays.mask.shape[0]):
+        for d in range(arrays.mask.shape[1]):
+            if seen.bored[topic] and arrays.mask[topic, d] > 0:
+                effective[d] = 0
+    scores = np.zeros_like(values)
+    add_product(scores, effective, arrays.by_dim)
+    for item in range(scores.shape[0]):
+        scores[item] = -arrays.sharpness * (scores[item] - arrays.threshold)
+    # Not ``sigmoid``: relevances near 0 must keep their order.
+    exponentials(scores)
+    for item in range(values.shape[0]):
+        values[item] /= np.float32(1) + scores[item]
+    top_k(values[: arrays.n_items], slate)
+
+
 class SlateQPolicy(Policy):
     """Shows the items with the largest relevance times Q value; random slates with epsilon."""
 
@@ -106,6 +158,21 @@ class SlateQPolicy(Policy):
             explores = torch.rand(n, 1, generator=generator, device=device) < self.epsilon
             slates = torch.where(explores, random_slates(n, self.n_items, generator), slates)
         return Decision(slates)
+
+    def compiled(self, turns: int, generator: torch.Generator) -> tuple[SlateQArrays, Tensor]:
+        """The networks; a draw that decides to explore, and one for each random item."""
+        clicks = self.clicks
+        arrays = SlateQArrays(
+            belief_arrays(self.belief.items.weight, self.belief.gru),
+            net_arrays(self.net),
+            padded(clicks.items.t()).numpy(),
+            clicks.mask.numpy(),
+            self.n_items,
+            np.float32(clicks.sharpness),
+            np.float32(clicks.threshold),
+            np.float32(self.epsilon.item()),
+        )
+        return arrays, torch.rand(turns, 1 + SLATE_SIZE, generator=generator)
 
 
 class SlateQ(Learner):

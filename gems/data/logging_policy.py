@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from gems.compiled import jit
 from gems.config import LoggingConfig
 from gems.data import dataset
 from gems.progress import Progress
@@ -19,7 +19,7 @@ from gems.simulator.simulator import Simulator
 CHUNK_USERS = 1000
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _distinct_items(uniforms: Any, n_items: int) -> Any:
     """First entries of a random permutation of the items for each row of ``uniforms``.
 

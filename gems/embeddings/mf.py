@@ -16,6 +16,7 @@ from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
 from gems.errors import GemsError
 from gems.lightning import best_weights, fit, forget
+from gems.process import use_one_thread
 from gems.randomness import stream
 from gems.tracking import Tracker
 from gems.weights import save_weights
@@ -138,7 +139,7 @@ def factorise(
     Raises:
         GemsError: the dataset has no click.
     """
-    torch.set_num_threads(1)
+    use_one_thread()
     described = {
         "mf": config.model_dump(mode="json"),
         "items": data.meta["items"],

@@ -14,6 +14,7 @@ from gems.config import VAEConfig
 from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
 from gems.lightning import best_weights, fit, forget
+from gems.process import use_one_thread
 from gems.randomness import stream, torch_stream
 from gems.rankers.vae import SlateVAE
 from gems.tracking import Tracker
@@ -119,7 +120,7 @@ def pretrain(
         device: ``auto``, ``cpu`` or ``cuda``.
         tracker: where losses go.
     """
-    torch.set_num_threads(1)
+    use_one_thread()
     described = {
         "vae": config.model_dump(mode="json"),
         "items": data.meta["items"],

@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
 
 from gems.networks import MLP
@@ -34,7 +34,7 @@ def greedy_slates_plain(
     The slots not yet chosen are filled with the candidate under trial.
 
     Args:
-        critic: values (m, c) of (m, c, state + slots x dim).
+        critic: values (rows, 1) of (rows, state + slots x dim).
         states: (m, state).
         candidates: (m, slots, c) items.
         table: (items, dim).
@@ -45,7 +45,7 @@ def greedy_slates_plain(
         tried = slates.unsqueeze(1).repeat(1, c, 1)
         tried[:, :, slot:] = candidates[:, slot].unsqueeze(-1)
         pairs = torch.cat([states.unsqueeze(1).expand(-1, c, -1), table[tried].flatten(2)], dim=-1)
-        best = critic(pairs).squeeze(-1).argmax(-1, keepdim=True)
+        best = critic(pairs.flatten(0, 1)).view(m, c).argmax(-1, keepdim=True)
         slates[:, slot] = candidates[:, slot].gather(-1, best).squeeze(-1)
     return slates
 
@@ -80,12 +80,12 @@ def greedy_slates(
     first, last = critic.first, critic.last
     base = states @ first.weight.detach()[:, : states.shape[1]].t() + first.bias.detach()
     arrays = (candidates, projection.single, projection.rest, last.weight.detach()[0])
-    slates = _greedy(base.detach().numpy(), *(array.numpy() for array in arrays))
+    slates = greedy(base.detach().numpy(), *(array.numpy() for array in arrays))
     return torch.from_numpy(slates)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _greedy(base: Any, candidates: Any, single: Any, rest: Any, last: Any) -> Any:
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def greedy(base: Any, candidates: Any, single: Any, rest: Any, last: Any) -> Any:
     """Choose slates (m, slots); ``base`` (m, hidden) is the states' part and is overwritten."""
     m, slots, count = candidates.shape
     slates = np.empty((m, slots), dtype=np.int64)

@@ -7,16 +7,14 @@ give. All functions implement Section 1 of the specification.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-# Here, and not beside the items: compiled code is cached by this file's time.
+from gems.compiled import jit
+
 TOPICS = 10
 TOPIC_DIM = 2
 DIM = TOPICS * TOPIC_DIM
 SLATE_SIZE = 10
-
-_jit = njit(cache=True, nogil=True, error_model="numpy")
 
 
 class Users(NamedTuple):
@@ -65,18 +63,19 @@ class Catalogue(NamedTuple):
     normaliser: np.float32
 
 
-@_jit
+@jit
 def score_all(user: Any, by_dim: Any, normaliser: Any, out: Any) -> None:
     """Scores of all items for one user embedding, into ``out`` (items,)."""
     out[:] = 0
-    for d in range(by_dim.shape[0]):
-        weight = user[d] / normaliser
-        row = by_dim[d]
-        for i in range(row.shape[0]):
-            out[i] += weight * row[i]
+    for d in range(0, by_dim.shape[0], 4):
+        a, b = user[d] / normaliser, user[d + 1] / normaliser
+        e, f = user[d + 2] / normaliser, user[d + 3] / normaliser
+        p, q, r, s = by_dim[d], by_dim[d + 1], by_dim[d + 2], by_dim[d + 3]
+        for i in range(out.shape[0]):
+            out[i] = (((out[i] + a * p[i]) + b * q[i]) + e * r[i]) + f * s[i]
 
 
-@_jit
+@jit
 def top_k(values: Any, out: Any) -> None:
     """Indices of the largest ``len(out)`` values in descending order; ties to the lower index."""
     k = out.shape[0]
@@ -94,7 +93,7 @@ def top_k(values: Any, out: Any) -> None:
             out[j] = i
 
 
-@_jit
+@jit
 def top_k_rows(values: Any, k: int) -> Any:
     """``top_k`` of every row of ``values`` (n, items): (n, k) int64."""
     out = np.empty((values.shape[0], k), dtype=np.int64)
@@ -103,14 +102,14 @@ def top_k_rows(values: Any, k: int) -> Any:
     return out
 
 
-@_jit
+@jit
 def effective_user(embedding: Any, bored: Any, out: Any) -> None:
     """The user embedding with bored topics set to 0, into ``out`` (20,)."""
     for d in range(embedding.shape[0]):
         out[d] = np.float32(0) if bored[d // TOPIC_DIM] else embedding[d]
 
 
-@_jit
+@jit
 def oracle_slates(users: Any, catalogue: Any, out: Any) -> None:
     """The short-term oracle's slates: top items by score with the effective users."""
     scores = np.empty(catalogue.by_dim.shape[1], dtype=np.float32)
@@ -121,7 +120,7 @@ def oracle_slates(users: Any, catalogue: Any, out: Any) -> None:
         top_k(scores, out[u])
 
 
-@_jit
+@jit
 def _fill(slate: Any, effective: Any, catalogue: Any, scores: Any, best: Any) -> None:
     """Replace -1 by the oracle's item at that rank (step 4)."""
     missing = False
@@ -135,7 +134,7 @@ def _fill(slate: Any, effective: Any, catalogue: Any, scores: Any, best: Any) ->
                 slate[rank] = best[rank]
 
 
-@_jit
+@jit
 def _click(
     slate: Any, effective: Any, uniforms: Any, catalogue: Any, model: Any, scores: Any, clicks: Any
 ) -> None:
@@ -159,7 +158,7 @@ def _click(
         clicks[rank] = uniforms[rank] < attractiveness * model.examination[rank]
 
 
-@_jit
+@jit
 def _append(log: Any, count: int, value: int) -> int:
     """Append to a log of bounded length, dropping its oldest entry when full."""
     if count == log.shape[0]:
@@ -169,7 +168,7 @@ def _append(log: Any, count: int, value: int) -> int:
     return count + 1
 
 
-@_jit
+@jit
 def _remember(
     users: Any, u: int, slate: Any, clicks: Any, turn: int, model: Any, main: Any
 ) -> None:
@@ -190,7 +189,7 @@ def _remember(
     users.turn_count[u] = turns
 
 
-@_jit
+@jit
 def _drift(user: Any, slate: Any, clicks: Any, embeddings: Any, model: Any) -> None:
     """Move the user towards each clicked item in rank order (step 8)."""
     for rank in range(slate.shape[0]):
@@ -201,7 +200,7 @@ def _drift(user: Any, slate: Any, clicks: Any, embeddings: Any, model: Any) -> N
             normalise(user, model.l2_norm)
 
 
-@_jit
+@jit
 def normalise(user: Any, l2_norm: bool) -> None:
     """Divide by the Euclidean norm, or by the sum over topics of the topic's norm."""
     total = np.float32(0)
@@ -217,7 +216,7 @@ def normalise(user: Any, l2_norm: bool) -> None:
         user[d] /= norm
 
 
-@_jit
+@jit
 def _boredom(users: Any, u: int, model: Any) -> None:
     """Recover from boredom and get bored, for the coming turn (steps 1 and 2)."""
     bored = users.bored[u]
@@ -236,7 +235,32 @@ def _boredom(users: Any, u: int, model: Any) -> None:
             bored[topic] = True
 
 
-@_jit
+@jit
+def play_user(
+    users: Any,
+    u: int,
+    slate: Any,
+    uniforms: Any,
+    turn: int,
+    catalogue: Any,
+    model: Any,
+    scratch: Any,
+    scores: Any,
+    clicks: Any,
+) -> None:
+    """``play_turn`` of user ``u``; ``scratch`` has room for the scores of all items."""
+    best = np.empty(SLATE_SIZE, dtype=np.int64)
+    effective = np.empty(users.embedding.shape[1], dtype=np.float32)
+    effective_user(users.embedding[u], users.bored[u], effective)
+    _fill(slate, effective, catalogue, scratch, best)
+    _click(slate, effective, uniforms, catalogue, model, scores, clicks)
+    _remember(users, u, slate, clicks, turn, model, catalogue.main_topics)
+    if turn >= 0:
+        _drift(users.embedding[u], slate, clicks, catalogue.embeddings, model)
+    _boredom(users, u, model)
+
+
+@jit
 def play_turn(
     users: Any,
     slates: Any,
@@ -259,14 +283,8 @@ def play_turn(
         scores: (n, slate size) float32, written.
         clicks: (n, slate size) bool, written.
     """
-    all_scores = np.empty(catalogue.by_dim.shape[1], dtype=np.float32)
-    best = np.empty(SLATE_SIZE, dtype=np.int64)
-    effective = np.empty(users.embedding.shape[1], dtype=np.float32)
+    scratch = np.empty(catalogue.by_dim.shape[1], dtype=np.float32)
     for u in range(slates.shape[0]):
-        effective_user(users.embedding[u], users.bored[u], effective)
-        _fill(slates[u], effective, catalogue, all_scores, best)
-        _click(slates[u], effective, uniforms[u], catalogue, model, scores[u], clicks[u])
-        _remember(users, u, slates[u], clicks[u], turn, model, catalogue.main_topics)
-        if turn >= 0:
-            _drift(users.embedding[u], slates[u], clicks[u], catalogue.embeddings, model)
-        _boredom(users, u, model)
+        play_user(
+            users, u, slates[u], uniforms[u], turn, catalogue, model, scratch, scores[u], clicks[u]
+        )

@@ -70,6 +70,10 @@ class Simulator:
         """
         return self.advance(slates, self._rng.random(slates.shape, dtype=np.float32))
 
+    def draw(self, turns: int) -> Floats:
+        """The draws of that many coming turns of one user, (turns, slate size)."""
+        return self._rng.random((turns, SLATE_SIZE), dtype=np.float32)
+
     def start(self, users: Floats, uniforms: Floats) -> Observation:
         """``reset`` with the users' embeddings and the draws of the first clicks given."""
         n, memory = len(users), self.config.click_memory

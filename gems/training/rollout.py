@@ -1,11 +1,16 @@
 """Episodes of a policy with simulated users: collection, validation and test alike."""
 
-import torch
+from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from gems.agents.acting import play_episode
 from gems.agents.base import Mode, Policy
 from gems.data.replay import Episodes
 from gems.randomness import stream, torch_stream
-from gems.simulator.simulator import Simulator
+from gems.simulator.simulator import Observation, Simulator
 
 
 @torch.inference_mode()
@@ -26,6 +31,10 @@ def rollout(
     turns = simulator.config.turns
     episodes = Episodes.empty(n, turns, policy.stored_dim, policy.disclosed)
     seen = simulator.reset(n, stream(seed, "users", *purpose))
+    compiled = policy.compiled(turns, generator) if n == 1 and mode == "explore" else None
+    if compiled is not None:
+        _play_one(*compiled, simulator, seen, episodes)
+        return episodes
     policy.begin(n)
     for turn in range(turns + 1):
         episodes.slates[:, turn], episodes.clicks[:, turn] = seen.slates, seen.clicks
@@ -37,3 +46,31 @@ def rollout(
                 episodes.actions[:, turn] = decision.actions.numpy()
             seen = simulator.step(decision.slates.numpy())
     return episodes
+
+
+def _play_one(
+    arrays: Any, draws: Tensor, simulator: Simulator, seen: Observation, episodes: Episodes
+) -> None:
+    """Fill the one episode of ``episodes`` by compiled code."""
+    slates = np.zeros(episodes.slates.shape[1:], dtype=np.int64)
+    clicks, actions, users, bored = (
+        part[0] for part in (episodes.clicks, episodes.actions, episodes.users, episodes.bored)
+    )
+    slates[0], clicks[0] = seen.slates[0], seen.clicks[0]
+    if users.size:
+        users[0], bored[0] = seen.users[0], seen.bored[0]
+    uniforms = simulator.draw(len(draws))
+    play_episode(
+        arrays,
+        draws.numpy(),
+        simulator.users,
+        simulator.catalogue,
+        simulator.model,
+        uniforms,
+        slates,
+        clicks,
+        actions,
+        users,
+        bored,
+    )
+    episodes.slates[0] = slates

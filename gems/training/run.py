@@ -21,6 +21,7 @@ from gems.device import pick_device
 from gems.digest import code_digest, value_digest
 from gems.errors import GemsError
 from gems.files import write_json, written_whole
+from gems.process import use_one_thread
 from gems.randomness import stream
 from gems.simulator import items
 from gems.simulator.simulator import Simulator
@@ -104,7 +105,7 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
         GemsError: an input is missing or damaged, or the training breaks down.
     """
     started = datetime.now(UTC)
-    torch.set_num_threads(1)
+    use_one_thread()
     device = pick_device(run.config.device)
     simulator = run.simulator()
     agent = run.agent(simulator)
@@ -143,7 +144,7 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
     Raises:
         GemsError: the folder is not that of a finished run, or an input of the run is gone.
     """
-    torch.set_num_threads(1)
+    use_one_thread()
     weights, saved = (
         load_weights(folder / "policy.safetensors"),
         load_config(folder / "policy.json"),

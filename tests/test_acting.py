@@ -1,0 +1,150 @@
+"""Episodes played by compiled code are those of the plain policies and of the simulator."""
+
+import numpy as np
+import pytest
+import torch
+
+from gems import registry
+from gems.agents.context import Context
+from gems.compiled import add_product, exponentials, largest, padded, sigmoid, tanh
+from gems.config import build
+from gems.data.replay import Episodes
+from gems.randomness import stream, torch_stream
+from gems.rankers.vae import SlateVAE
+from gems.simulator import items
+from gems.simulator.simulator import Observation, Simulator
+from gems.training.rollout import rollout
+from gems.weights import save_weights
+
+N_ITEMS, TURNS, SEED = 77, 40, 3
+TRAINED = [name for name, entry in registry.METHODS.items() if entry.trained]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A slate VAE and an item table with random weights."""
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    config = build({}).vae
+    bounds = {"bounds.low": -3 * torch.ones(32), "bounds.high": 3 * torch.ones(32)}
+    described = {"items": N_ITEMS, "vae": config.model_dump(mode="json")}
+    weights = SlateVAE(N_ITEMS, config).state_dict()
+    save_weights(folder / "vae.safetensors", {**weights, **bounds}, described)
+    save_weights(folder / "mf.safetensors", {"items": torch.randn(N_ITEMS, 20)}, {})
+    return {"vae": folder / "vae.safetensors", "mf": folder / "mf.safetensors"}
+
+
+def played(method, models, fidelity="released", environment="focused_divpen"):
+    """A policy, its simulator, and an episode in which it explored."""
+    config = build(
+        {"fidelity": fidelity, "simulator": {"turns": TURNS}, "slateq": {"epsilon_start": 0}}
+    )
+    catalogue = items.generate(5, "focused", N_ITEMS, 1.0)
+    simulator = Simulator(catalogue, registry.environment(environment), config.simulator)
+    torch.manual_seed(1)
+    learner = registry.agent_builder(registry.method(method))(Context(config, simulator, **models))
+    episode = rollout(learner.policy, simulator, 1, "explore", SEED, "one")
+    return learner.policy, simulator, episode
+
+
+def observations(episode: Episodes):
+    """What the policy saw before each of its slates."""
+    for turn in range(TURNS):
+        users, bored = (p[:, turn] if p.shape[2] else None for p in (episode.users, episode.bored))
+        yield Observation(
+            episode.slates[:, turn].astype(np.int64), episode.clicks[:, turn], users, bored
+        )
+
+
+def draws_of(policy):
+    return policy.compiled(TURNS, torch_stream(SEED, "policy", "one"))[1]
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_users_are_those_of_the_batched_simulator(models, method):
+    _, simulator, episode = played(method, models)
+    seen = simulator.reset(1, stream(SEED, "users", "one"))
+    np.testing.assert_array_equal(seen.slates[0], episode.slates[0, 0])
+    np.testing.assert_array_equal(seen.clicks[0], episode.clicks[0, 0])
+    for turn in range(1, TURNS + 1):
+        seen = simulator.step(episode.slates[:, turn])
+        np.testing.assert_array_equal(seen.clicks[0], episode.clicks[0, turn])
+        if episode.users.shape[2]:
+            np.testing.assert_array_equal(seen.users[0], episode.users[0, turn])
+            np.testing.assert_array_equal(seen.bored[0], episode.bored[0, turn])
+    assert episode.slates.min() >= 0
+    assert episode.slates.max() < N_ITEMS
+
+
+@pytest.mark.parametrize("fidelity", ["released", "paper"])
+@pytest.mark.parametrize("method", [name for name in TRAINED if name.startswith("SAC")])
+@torch.inference_mode()
+def test_slates_and_actions_are_those_of_the_plain_actor(models, method, fidelity):
+    policy, _, episode = played(method, models, fidelity)
+    noise = iter(draws_of(policy))
+    policy.head.noise = lambda like, generator: next(noise).unsqueeze(0)
+    policy.begin(1)
+    for turn, seen in enumerate(observations(episode)):
+        plain = policy.act(seen, "explore", torch.Generator())
+        if plain.actions is not None:
+            ours = torch.from_numpy(episode.actions[:, turn])
+            torch.testing.assert_close(ours, plain.actions, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(episode.slates[:, turn + 1], plain.slates.numpy())
+
+
+@pytest.mark.parametrize("fidelity", ["released", "paper"])
+@torch.inference_mode()
+def test_slates_are_those_of_plain_slateq(models, fidelity):
+    policy, _, episode = played("SlateQ", models, fidelity)
+    assert episode.bored.any()
+    policy.begin(1)
+    for turn, seen in enumerate(observations(episode)):
+        plain = policy.act(seen, "greedy", torch.Generator())
+        np.testing.assert_array_equal(episode.slates[:, turn + 1], plain.slates.numpy())
+
+
+def test_slateq_explores_with_epsilon(models):
+    policy, simulator, _ = played("SlateQ", models)
+    policy.epsilon.fill_(1.0)
+    episode = rollout(policy, simulator, 1, "explore", SEED, "other")
+    counts = np.bincount(episode.slates[0, 1:].ravel(), minlength=N_ITEMS)
+    assert (counts > 0).sum() > 0.9 * N_ITEMS
+
+
+@torch.inference_mode()
+def test_items_are_drawn_by_the_plain_softmax(models):
+    policy, _, episode = played("REINFORCE+SoftMax", models)
+    policy.begin(1)
+    for turn, (seen, draws) in enumerate(zip(observations(episode), draws_of(policy), strict=True)):
+        cumulated = policy.net(policy.belief.observe(seen)).softmax(-1)[0].double().cumsum(0)
+        expected = torch.searchsorted(cumulated, draws.double(), right=True)
+        np.testing.assert_array_equal(episode.slates[0, turn + 1], expected.numpy())
+
+
+def test_tanh_and_sigmoid_are_right_to_a_few_units_in_the_last_place():
+    for x in np.linspace(-20, 20, 4001, dtype=np.float32):
+        assert abs(tanh(x) - np.tanh(np.float64(x))) < 5e-7
+        assert abs(sigmoid(x) - 1 / (1 + np.exp(-np.float64(x)))) < 5e-7
+
+
+def test_exponentials_are_right_to_a_few_units_in_the_last_place():
+    x = np.linspace(-86, 86, 5003, dtype=np.float32)
+    values = x.copy()
+    exponentials(values)
+    np.testing.assert_allclose(values, np.exp(x.astype(np.float64)), rtol=3e-7)
+
+
+def test_largest_is_the_first_of_the_largest_values():
+    rng = np.random.default_rng(0)
+    for n in (1, 31, 32, 33, 1000):
+        values = rng.integers(0, 8, n).astype(np.float32)
+        assert largest(values) == values.argmax()
+
+
+def test_a_padded_product_is_a_product():
+    matrix, vector = torch.randn(21, 45), torch.randn(21)
+    wide = padded(matrix)
+    assert wide.shape == (24, 64)
+    out = np.zeros(64, dtype=np.float32)
+    add_product(out, np.pad(vector.numpy(), (0, 3)), wide.numpy())
+    torch.testing.assert_close(torch.from_numpy(out[:45]), vector @ matrix, rtol=1e-4, atol=1e-4)
