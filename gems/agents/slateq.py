@@ -73,7 +73,8 @@ class DisclosedClicks(nn.Module):
     def relevances(self, users: Tensor, bored: Tensor) -> Tensor:
         """Relevance (m, items) for users (m, 20) with bored topics (m, topics)."""
         effective = users.masked_fill(bored.float() @ self.mask > 0, 0.0)
-        return torch.sigmoid(self.sharpness * (effective @ self.items.t() - self.threshold))
+        scores = effective @ self.items.t()
+        return scores.sub_(self.threshold).mul_(self.sharpness).sigmoid_()
 
     def click_probabilities(self, slates: Tensor, relevances: Tensor) -> Tensor:
         """Click probability of every rank of slates (m, slate size)."""

@@ -94,12 +94,10 @@ def top_k(values: Any, out: Any) -> None:
 
 
 @jit
-def top_k_rows(values: Any, k: int) -> Any:
-    """``top_k`` of every row of ``values`` (n, items): (n, k) int64."""
-    out = np.empty((values.shape[0], k), dtype=np.int64)
+def top_k_rows(values: Any, out: Any) -> None:
+    """``top_k`` of every row of ``values`` (n, items), into ``out`` (n, k)."""
     for row in range(values.shape[0]):
         top_k(values[row], out[row])
-    return out
 
 
 @jit
