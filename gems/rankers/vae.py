@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gems.compiled import largest_of_rows
 from gems.config import VAEConfig
 from gems.errors import GemsError
 from gems.rankers.cross_entropy import item_cross_entropy
@@ -14,6 +15,20 @@ from gems.simulator.kernels import SLATE_SIZE
 from gems.weights import load_config, load_weights
 
 HIDDEN = (512, 256)
+BLOCK_SLOTS = 128
+
+
+def best_items(slots: Tensor, table: Tensor) -> Tensor:
+    """Item (m,) of ``table`` (items, dim) with the largest product with each of ``slots``."""
+    if slots.device.type != "cpu":
+        return (slots @ table.t()).argmax(-1)
+    # Blocks of logits stay in the cache, and need no memory.
+    logits = slots.new_empty(min(BLOCK_SLOTS, len(slots)), len(table))
+    found = torch.empty(len(slots), dtype=torch.int64)
+    for block, out in zip(slots.split(BLOCK_SLOTS), found.split(BLOCK_SLOTS), strict=True):
+        torch.mm(block, table.t(), out=logits[: len(block)])
+        largest_of_rows(logits[: len(block)].numpy(), out.numpy())
+    return found
 
 
 class Latent(NamedTuple):
@@ -64,9 +79,11 @@ class SlateVAE(nn.Module):
         """Vectors (m, slate size, dim) to be compared with items, from hidden units (m, 512)."""
         return self.slate_head(hidden).unflatten(1, (SLATE_SIZE, -1))
 
+    @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         """Most likely slates (m, slate size); an item may appear twice."""
-        return (self.slots(self.decoder(latent)) @ self.items.weight.t()).argmax(-1)
+        slots = self.slots(self.decoder(latent))
+        return best_items(slots.flatten(0, 1), self.items.weight).view(slots.shape[:2])
 
     def losses(self, slates: Tensor, clicks: Tensor, noise: Tensor | None) -> Losses:
         """Loss of a batch; ``noise`` (m, latent dim) is standard normal, None decodes the mean."""
