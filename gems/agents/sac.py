@@ -19,7 +19,16 @@ from gems.agents.acting import (
     outputs_of,
     rank,
 )
-from gems.agents.base import Decision, Learner, Mode, Policy, adam, follow, following
+from gems.agents.base import (
+    Decision,
+    Learner,
+    Mode,
+    Policy,
+    adam,
+    follow,
+    following,
+    returns_to_go,
+)
 from gems.agents.belief import Belief
 from gems.agents.critics import Critics
 from gems.compiled import LANES, jit_fused, tanh
@@ -255,6 +264,7 @@ class SAC(Learner):
             "alpha_loss": alpha_loss.item(),
             "alpha": self.alpha.item(),
             "q_value": q_value.item(),
+            "return_to_go": returns_to_go(batch.rewards, self.gamma).mean().item(),
         }
 
     def replayed_actions(self, batch: Batch) -> Tensor:
