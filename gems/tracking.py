@@ -44,7 +44,8 @@ class Tracker:
         """
         self._config = config
         self._note = state / "tracking.json" if state else None
-        self._ended = threading.Lock()  # held once the tracking is over, for good or ill
+        # Each is taken once: when the tracking is over, and when a problem has been told.
+        self._ended, self._told = threading.Lock(), threading.Lock()
         self._todo: SimpleQueue[tuple[dict[str, float], int] | tuple[str, str | None]] = (
             SimpleQueue()
         )
@@ -93,6 +94,8 @@ class Tracker:
         # SwanLab's dashboard stops a run by KeyboardInterrupt.
         except (Exception, KeyboardInterrupt) as error:
             self._end(" ".join(str(error).split()) or type(error).__name__)
+        finally:
+            logging.getLogger("swanlab.internal").removeFilter(self._listen)
 
     def _open(self, name: str, tags: list[str], described: dict[str, Any]) -> Any:
         config = self._config
@@ -100,6 +103,7 @@ class Tracker:
         import swanlab
 
         _silence()
+        logging.getLogger("swanlab.internal").addFilter(self._listen)
         earlier = self._earlier()
         run = swanlab.init(
             project=config.project,
@@ -137,14 +141,26 @@ class Tracker:
                 note = json.loads(self._note.read_text())
         return note if note.get("mode") == self._config.mode else {}
 
+    def _listen(self, record: logging.LogRecord) -> bool:
+        """Tell of an error that SwanLab only writes to its own log; keep that empty."""
+        if record.levelno >= logging.ERROR:
+            self._warn(record.getMessage().splitlines()[-1].split(" - ")[-1])
+        return False
+
     def _end(self, problem: str | None) -> None:
-        """Take no more figures; tell the ``problem``, once."""
-        if self._ended.acquire(blocking=False) and problem is not None:
-            logger.warning("Tracking stopped, the run goes on: %s", problem)
+        """Take no more figures; tell the ``problem``."""
+        self._ended.acquire(blocking=False)
+        if problem is not None:
+            self._warn(problem)
+
+    def _warn(self, problem: str) -> None:
+        if self._told.acquire(blocking=False):
+            logger.warning("Tracking fails, the run goes on: %s", problem)
 
 
 def _silence() -> None:
-    """Keep SwanLab's messages off standard output; its errors come back as exceptions."""
+    """Keep SwanLab's messages off both outputs."""
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     with contextlib.suppress(ImportError, AttributeError):
         from swanlab.sdk.internal.pkg import console
 
