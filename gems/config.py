@@ -264,7 +264,9 @@ class TrackingConfig(Section):
     """Experiment tracking with SwanLab; never changes a result."""
 
     mode: Literal["disabled", "offline", "local", "cloud"] = Field(
-        "offline", description="Where metrics go; `local` needs the package swanlab[dashboard]."
+        "offline",
+        description="Where metrics go: nowhere, to files, to a dashboard on this machine, to "
+        "swanlab.cn. `local` needs the package swanlab[dashboard], `cloud` a login.",
     )
     project: str = Field(
         "gems",

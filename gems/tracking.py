@@ -111,7 +111,7 @@ class Tracker:
             name=name,
             description=config.description or None,
             tags=tags,
-            config=described,
+            config=_flat(described),
             log_dir=config.folder,
             mode={"cloud": "online"}.get(config.mode, config.mode),
             id=earlier.get("id"),
@@ -156,6 +156,15 @@ class Tracker:
     def _warn(self, problem: str) -> None:
         if self._told.acquire(blocking=False):
             logger.warning("Tracking fails, the run goes on: %s", problem)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as ``{"sac.q_lr": 0.001}``: the dashboard shows no others."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
+    return flat
 
 
 def _silence() -> None:

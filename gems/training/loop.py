@@ -65,7 +65,7 @@ class Trainer:
         if saved is not None:
             self._restore(saved)
             for row in self.curve:
-                tracker.log(row, int(row["episode"]))
+                tracker.log(_figures(row), int(row["episode"]))
         last_saved = time.monotonic()
         every = self.config.validate_every
         with Progress(stage, self.config.episodes, "episodes", self._episode) as progress:
@@ -75,7 +75,8 @@ class Trainer:
                 seconds = time.monotonic() - started
                 self.curve.append(row)
                 progress.advance(0, **{"validation return": row["validation_return"]})
-                tracker.log({**row, "episodes_per_second": every / seconds}, self._episode)
+                speed = {"episodes_per_second": every / seconds}
+                tracker.log(_figures(row) | speed, self._episode)
                 if time.monotonic() - last_saved > SAVE_SECONDS:
                     state.save(self._state())
                     last_saved = time.monotonic()
@@ -167,3 +168,8 @@ class Trainer:
         self._replay.restore(saved["replay"])
         self._best, self.best_episode = saved["best"], saved["best_episode"]
         self.best_return, self.curve = saved["best_return"], saved["curve"]
+
+
+def _figures(row: dict[str, float]) -> dict[str, float]:
+    """A row of the curve without its episode, which is the step."""
+    return {name: value for name, value in row.items() if name != "episode"}
