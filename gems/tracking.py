@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gems.config import TrackingConfig
+from gems.digest import value_digest
 
 CLOSE_SECONDS = 30.0
 
@@ -104,7 +105,8 @@ class Tracker:
 
         _silence()
         logging.getLogger("swanlab.internal").addFilter(self._listen)
-        earlier = self._earlier()
+        same = {"mode": config.mode, "described": value_digest(described)}
+        earlier = self._earlier(same)
         run = swanlab.init(
             project=config.project,
             workspace=config.workspace,
@@ -129,17 +131,17 @@ class Tracker:
             shutil.rmtree(earlier["folder"], ignore_errors=True)
         if self._note:
             self._note.parent.mkdir(parents=True, exist_ok=True)
-            note = {"id": run.id, "folder": str(run.dir.resolve()), "mode": config.mode}
-            self._note.write_text(json.dumps(note))
+            note = {"id": run.id, "folder": str(run.dir.resolve())}
+            self._note.write_text(json.dumps(note | same))
         return run
 
-    def _earlier(self) -> dict[str, str]:
-        """Identity and folder of the tracked run of a killed try, if there was one."""
+    def _earlier(self, same: dict[str, str]) -> dict[str, str]:
+        """Identity and folder of the tracked run of a killed try of the ``same``, if any."""
         note: dict[str, str] = {}
         if self._note:
             with contextlib.suppress(OSError, ValueError):
                 note = json.loads(self._note.read_text())
-        return note if note.get("mode") == self._config.mode else {}
+        return note if note.items() >= same.items() else {}
 
     def _listen(self, record: logging.LogRecord) -> bool:
         """Tell of an error that SwanLab only writes to its own log; keep that empty."""
