@@ -1,6 +1,7 @@
-"""The command line: ``gems items | simulate | pretrain | mf | train | evaluate | table``."""
+"""The command line: ``gems items | simulate | pretrain | mf | train | evaluate | table | ...``."""
 
 import argparse
+import logging
 import os
 import shlex
 import signal
@@ -15,10 +16,10 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Matrix products on a GPU are reproducible only with a workspace of fixed size.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-from gems import registry  # noqa: E402
+from gems import jobs, registry  # noqa: E402
 from gems.config import load, needs  # noqa: E402
 from gems.errors import GemsError  # noqa: E402
-from gems.paths import Layout, run_name  # noqa: E402
+from gems.paths import Layout  # noqa: E402
 
 Arguments = argparse.Namespace
 
@@ -43,7 +44,8 @@ def simulate_command(args: Arguments) -> None:
     layout = Layout(Path(config.results))
     source = args.items or _need_items(layout, args)
     simulator = Simulator(items.load(source), environment, config.simulator)
-    log_users(simulator, config.logging, args.env, args.output or layout.dataset(args.env))
+    with jobs.running(jobs.dataset_job(config, args.env)):
+        log_users(simulator, config.logging, args.env, args.output or layout.dataset(args.env))
 
 
 def pretrain_command(args: Arguments) -> None:
@@ -56,11 +58,15 @@ def pretrain_command(args: Arguments) -> None:
     layout, vae = Layout(Path(config.results)), config.vae
     data = dataset.read(args.dataset or _need_dataset(layout, args))
     named = layout.vae(args.env, vae.latent_dim, vae.beta, vae.lambda_click, args.seed)
-    output = args.output or named
+    job = jobs.vae_job(config, args.env, args.seed)
     tags = ["GeMS", args.env, f"seed_{args.seed}"]
-    with Tracker(config.tracking, output.stem, tags, config.sections("vae")) as tracker:
-        state = layout.state("vae", output.stem)
-        pretrain(data, vae, args.seed, output, state, config.device, tracker)
+    described = config.sections("vae") | {"environment": args.env, "seed": args.seed}
+    with (
+        jobs.running(job),
+        Tracker(config.tracking, job.name, tags, described, job.state) as tracker,
+    ):
+        output = args.output or named
+        pretrain(data, vae, args.seed, output, job.state, config.device, tracker)
 
 
 def mf_command(args: Arguments) -> None:
@@ -72,11 +78,12 @@ def mf_command(args: Arguments) -> None:
     config = load(args.config)
     layout = Layout(Path(config.results))
     data = dataset.read(args.dataset or _need_dataset(layout, args))
-    output = args.output or layout.mf(args.env)
+    job = jobs.mf_job(config, args.env)
     name, tags = f"MF_{args.env}_seed{config.mf.seed}", ["MF", args.env, f"seed_{config.mf.seed}"]
-    with Tracker(config.tracking, name, tags, config.sections("mf")) as tracker:
-        state = layout.state("mf", output.stem)
-        factorise(data, config.mf, output, state, config.device, tracker)
+    described = config.sections("mf") | {"environment": args.env}
+    with jobs.running(job), Tracker(config.tracking, name, tags, described, job.state) as tracker:
+        output = args.output or layout.mf(args.env)
+        factorise(data, config.mf, output, job.state, config.device, tracker)
 
 
 def train_command(args: Arguments) -> None:
@@ -96,11 +103,14 @@ def train_command(args: Arguments) -> None:
     if "mf" in needs(args.method, config):
         command = f"gems mf --env {args.env}"
         inputs["mf"] = args.mf or _need(layout.mf(args.env), "item table", command, args)
-    name = run_name(args.method, args.env, args.seed, vae.beta, vae.lambda_click)
-    run = Run(name, args.method, args.env, args.seed, config, inputs)
+    job = jobs.run_job(config, args.method, args.env, args.seed)
+    run = Run(job.name, args.method, args.env, args.seed, config, inputs)
     tags = [entry.label, args.env, f"seed_{args.seed}"]
-    with Tracker(config.tracking, name, tags, run.described()) as tracker:
-        execute(run, args.output or layout.run(name), layout.state("runs", name), tracker)
+    with (
+        jobs.running(job),
+        Tracker(config.tracking, job.name, tags, run.described(), job.state) as tracker,
+    ):
+        execute(run, args.output or layout.run(job.name), job.state, tracker)
 
 
 def evaluate_command(args: Arguments) -> None:
@@ -117,6 +127,14 @@ def table_command(args: Arguments) -> None:
     from gems.analysis.tables import write_table2
 
     write_table2(args.results, args.output)
+
+
+def status_command(args: Arguments) -> None:
+    """Tell how far every job of the configuration is: done, running, failed, stopped, missing."""
+    from gems import status
+
+    rows = status.read(load(args.config))
+    print(status.as_json(rows) if args.json else status.table(rows))
 
 
 def options_command(args: Arguments) -> None:
@@ -162,13 +180,16 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run_command=run)
         return command
 
-    def configured(command: argparse.ArgumentParser, output: str) -> None:
+    def config(command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--config",
             action="append",
             default=[],
             help="YAML or JSON file of options, or JSON text; may be repeated, the last one wins",
         )
+
+    def configured(command: argparse.ArgumentParser, output: str) -> None:
+        config(command)
         command.add_argument(
             "--output", type=Path, help=f"{output}; default: in the results folder"
         )
@@ -222,6 +243,10 @@ def parser() -> argparse.ArgumentParser:
         "--output", type=Path, required=True, help="CSV file; Markdown goes beside"
     )
 
+    command = add("status", status_command)
+    config(command)
+    command.add_argument("--json", action="store_true", help="as JSON, one object a job")
+
     command = add("options", options_command)
     command.add_argument("--schema", action="store_true", help="as a JSON schema, in YAML")
     return main
@@ -244,6 +269,12 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     # A scheduler's SIGTERM ends the job as an exception would, so that temporary files go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Lines of progress, but not beside a bar: that is for a terminal.
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
+    logger = logging.getLogger("gems")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(shown)
     try:
         args.run_command(args)
     except GemsError as error:
@@ -251,6 +282,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
+    finally:
+        logger.removeHandler(shown)
     return 0
 
 

@@ -264,11 +264,21 @@ class TrackingConfig(Section):
     """Experiment tracking with SwanLab; never changes a result."""
 
     mode: Literal["disabled", "offline", "local", "cloud"] = Field(
-        "offline", description="Where metrics go; `local` needs the package swanlab[dashboard]."
+        "offline",
+        description="Where metrics go: nowhere, to files, to a dashboard on this machine, to "
+        "swanlab.cn. `local` needs the package swanlab[dashboard], `cloud` a login.",
     )
-    project: str = Field("gems", description="Project that runs belong to.")
-    workspace: str | None = Field(None, description="Workspace (organisation) of the project.")
-    description: str = Field("", description="Free text shown with each run.")
+    project: str = Field(
+        "gems",
+        description="Project that runs belong to.",
+        pattern=r"^[0-9a-zA-Z_\-+.]{1,100}$",
+    )
+    workspace: str | None = Field(
+        None,
+        description="Workspace (organisation) of the project.",
+        pattern=r"^[0-9a-zA-Z_\-]{1,25}$",
+    )
+    description: str = Field("", description="Free text shown with each run.", max_length=1024)
     folder: str = Field("swanlog", description="Folder of runs tracked offline or locally.")
 
 
@@ -277,6 +287,12 @@ class Config(Section):
 
     results: str = Field(
         "results", description="Folder that everything is written to.", min_length=1
+    )
+    logs: str | None = Field(
+        None,
+        description="Folder of the logs of jobs. Default: `logs`, and `logs` in the results folder "
+        "if that is not `results`, so that experiments do not mix.",
+        min_length=1,
     )
     fidelity: Fidelity = Field(
         "released",
@@ -332,6 +348,9 @@ class Config(Section):
             values = getattr(self, field)
             if len(set(values)) < len(values):
                 raise ValueError(f"{field} must not name anything twice")
+        if self.logs is None:
+            results = Path(self.results)
+            self.logs = str("logs" if results == Path("results") else results / "logs")
         for (section, option), values in PRESETS.items():
             if getattr(getattr(self, section), option) is None:
                 setattr(getattr(self, section), option, values[self.fidelity])

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import shutil
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,29 @@ LOG_EVERY_BATCHES = 50
 
 
 class _Report(Callback):
-    """Shows progress, tracks losses, and stops on a loss that is not a number."""
+    """Shows progress, tracks losses, and stops on a loss that is not a number.
+
+    Its state is what it has tracked, so that a resumed training tracks that again.
+    """
 
     def __init__(self, progress: Progress, tracker: Tracker, monitor: str) -> None:
         self._progress, self._tracker, self._monitor = progress, tracker, monitor
         self._figures: dict[str, float] = {}
+        self._rows: list[tuple[int, dict[str, float]]] = []
+        self._tracked = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All rows tracked so far: step and figures."""
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Track the rows of an earlier try."""
+        for step, values in state_dict["rows"]:
+            self._track(values, step)
+
+    def _track(self, values: dict[str, float], step: int) -> None:
+        self._rows.append((step, values))
+        self._tracker.log(values, step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
@@ -36,16 +55,19 @@ class _Report(Callback):
             if not math.isfinite(loss):
                 raise GemsError(f"The loss is not a number at batch {trainer.global_step}.")
             self._figures["loss"] = loss
-            train = {k: float(v) for k, v in trainer.callback_metrics.items() if "train_" in k}
-            self._tracker.log({**train, "epoch": trainer.current_epoch}, trainer.global_step)
+            now = time.monotonic()
+            speed, self._tracked = LOG_EVERY_BATCHES / (now - self._tracked), now
+            values = {k: float(v) for k, v in trainer.callback_metrics.items() if "train_" in k}
+            values |= {"train_loss": loss, "epoch": trainer.current_epoch}
+            self._track(values | {"batches_per_second": speed}, trainer.global_step)
         self._progress.advance(1, **self._figures)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         values = {k: float(v) for k, v in trainer.callback_metrics.items() if "val_" in k}
         if not math.isfinite(values[self._monitor]):
             raise GemsError(f"The validation loss is not a number at batch {trainer.global_step}.")
-        self._figures["validation"] = values[self._monitor]
-        self._tracker.log(values, trainer.global_step)
+        self._figures["validation loss"] = values[self._monitor]
+        self._track(values, trainer.global_step)
 
 
 def fit(
@@ -77,6 +99,7 @@ def fit(
     # Advice that does not apply: loaders have no workers, and batches are made on the fly.
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     last = state / "last.ckpt"
+    earlier = _read(last) if last.is_file() else None
     # Two of them: `save_last` would save only when the best is beaten.
     best, latest = (
         ModelCheckpoint(
@@ -88,7 +111,8 @@ def fit(
         )
         for name, figure in (("best", monitor), ("last", None))
     )
-    with Progress(stage, total_batches, "batches") as progress:
+    done = earlier["global_step"] if earlier else 0
+    with Progress(stage, total_batches, "batches", done) as progress:
         trainer = pl.Trainer(
             accelerator="gpu" if pick_device(device).type == "cuda" else "cpu",
             devices=1,
@@ -99,16 +123,20 @@ def fit(
             callbacks=[_Report(progress, tracker, monitor), *callbacks, best, latest],
             **options,
         )
-        if not last.is_file():
+        if earlier is None:
             trainer.fit(module)
-        elif not _stopped(last):
+        elif not _stopped(earlier):
             trainer.fit(module, ckpt_path=str(last), weights_only=True)
 
 
-def _stopped(checkpoint: Path) -> bool:
+def _read(checkpoint: Path) -> dict[str, Any]:
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)
+
+
+def _stopped(checkpoint: dict[str, Any]) -> bool:
     """Whether a training had already stopped early when it was killed."""
-    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
-    early = [state for name, state in callbacks.items() if name.startswith("EarlyStopping")]
+    callbacks = checkpoint["callbacks"].items()
+    early = [state for name, state in callbacks if name.startswith("EarlyStopping")]
     return any(state["wait_count"] >= state["patience"] for state in early)
 
 
@@ -121,7 +149,7 @@ def forget(state: Path) -> None:
 
 def best_weights(state: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Weights of the best checkpoint under ``prefix``, which is cut, and its figures."""
-    checkpoint = torch.load(state / "best.ckpt", map_location="cpu", weights_only=True)
+    checkpoint = _read(state / "best.ckpt")
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint["state_dict"].items()

@@ -64,6 +64,8 @@ class Trainer:
         saved = state.load()
         if saved is not None:
             self._restore(saved)
+            for row in self.curve:
+                tracker.log(_figures(row), int(row["episode"]))
         last_saved = time.monotonic()
         every = self.config.validate_every
         with Progress(stage, self.config.episodes, "episodes", self._episode) as progress:
@@ -72,8 +74,9 @@ class Trainer:
                 row = self._train_until(self._episode + every, progress)
                 seconds = time.monotonic() - started
                 self.curve.append(row)
-                progress.advance(0, **{"return": row["validation_return"]})
-                tracker.log({**row, "episodes_per_second": every / seconds}, self._episode)
+                progress.advance(0, **{"validation return": row["validation_return"]})
+                speed = {"episodes_per_second": every / seconds}
+                tracker.log(_figures(row) | speed, self._episode)
                 if time.monotonic() - last_saved > SAVE_SECONDS:
                     state.save(self._state())
                     last_saved = time.monotonic()
@@ -91,10 +94,11 @@ class Trainer:
                     figures[name].append(value)
                 self._episode += 1
                 progress.advance()
-        self._validate()
+        bored = self._validate()
         return {
             "episode": self._episode,
             "validation_return": self._last_return,
+            "validation_bored_topics": bored,
             "training_return": float(np.mean(returns)),
             **{name: float(np.mean(values)) for name, values in sorted(figures.items())},
         }
@@ -128,8 +132,12 @@ class Trainer:
                 raise GemsError(f"{name} became {value} at episode {self._episode}.")
         return figures
 
-    def _validate(self) -> None:
-        """Mean return of fresh users; keep the policy if it is the best so far."""
+    def _validate(self) -> float:
+        """Mean return of fresh users; keep the policy if it is the best so far.
+
+        Returns:
+            the mean number of topics that were bored in a turn.
+        """
         n, purpose = self.config.validation_users, ("validation", self._episode)
         episodes = rollout(self._acting(), self.simulator, n, "greedy", self.seed, *purpose)
         self._last_return = float(episodes.returns.mean())
@@ -137,6 +145,8 @@ class Trainer:
             self.best_episode, self.best_return = self._episode, self._last_return
             weights = self.learner.policy.state_dict()
             self._best = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        bored = self.simulator.boredom(episodes.slates, episodes.clicks)[:, :-1]
+        return float(bored.sum(-1).mean())
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -158,3 +168,8 @@ class Trainer:
         self._replay.restore(saved["replay"])
         self._best, self.best_episode = saved["best"], saved["best_episode"]
         self.best_return, self.curve = saved["best_return"], saved["curve"]
+
+
+def _figures(row: dict[str, float]) -> dict[str, float]:
+    """A row of the curve without its episode, which is the step."""
+    return {name: value for name, value in row.items() if name != "episode"}

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import logging
 import platform
 import socket
 from dataclasses import asdict, dataclass
@@ -30,6 +31,8 @@ from gems.training.loop import Trainer
 from gems.training.rollout import rollout
 from gems.training.state import TrainingState
 from gems.weights import load_config, load_weights, save_weights
+
+logger = logging.getLogger("gems")
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,9 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
         policy = agent
         result["training_episodes"] = 0
     result |= test_metrics(test(policy, simulator, config.test_users, run.seed))
-    tracker.log({"test_return": result["test_return"]}, config.episodes)
+    logger.info("%s: test return %.5g", run.name, result["test_return"])
+    tested = {name: result[name] for name in ("test_return", "test_standard_error")}
+    tracker.log({k: v for k, v in tested.items() if v is not None}, result["training_episodes"])
     (output / "result.json").unlink(missing_ok=True)
     save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
     write_curve(output / "curve.csv", curve)

@@ -71,6 +71,7 @@ def runtime_options(wildcards, threads):
     """
     values = {
         "results": CONFIG.results,
+        "logs": CONFIG.logs,
         "device": CONFIG.device,
         **CONFIG.sections("tracking"),
     }

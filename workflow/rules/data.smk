@@ -47,7 +47,8 @@ rule dataset:
         folder=subpath(output.slates, parent=True),
         config=stage_config("simulator", "logging"),
         environment=lambda wildcards: environment_values(wildcards.env),
+        runtime=runtime_options,
         code=code_digest("gems.data.logging_policy"),
     shell:
         "gems simulate --env {wildcards.env} --items {input.embeddings:q}"
-        " --output {params.folder:q} --config {params.config:q} > {log:q} 2>&1"
+        " --output {params.folder:q} --config {params.config:q} --config {params.runtime:q} > {log:q} 2>&1"
