@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor
 
 from gems.device import pick_device
@@ -97,6 +98,8 @@ def fit(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             callbacks=[_Report(progress, tracker, monitor), *callbacks, best, latest],
+            # One process, also where the variables of a SLURM job speak of more.
+            plugins=[LightningEnvironment()],
             **options,
         )
         if not last.is_file():

@@ -32,6 +32,9 @@ class Progress:
         )
 
     def __enter__(self) -> Self:  # noqa: D105
+        if self._bar is None:
+            # Says at once that the work has begun, and from where it goes on.
+            self._line()
         return self
 
     def __exit__(  # noqa: D105
@@ -60,9 +63,9 @@ class Progress:
         self._printed = time.monotonic()
         seconds = self._printed - self._started
         speed = (self._done - self._first) / seconds if seconds > 0 else 0.0
-        parts = [f"{self._stage}: {self._done} {self._unit}", f"{speed:.3g} a second"]
+        done = self._done if self._total is None else f"{self._done}/{self._total}"
+        parts = [f"{self._stage}: {done} {self._unit}", f"{speed:.3g} a second"]
         if self._total is not None and speed > 0:
-            parts[0] = f"{self._stage}: {self._done}/{self._total} {self._unit}"
             parts.append(f"{(self._total - self._done) / speed:.0f} s left")
         if self._figures:
             parts.append(self._figures)

@@ -19,7 +19,7 @@ from gems.randomness import stream, torch_stream
 from gems.simulator.simulator import Simulator
 from gems.tracking import Tracker
 from gems.training.rollout import rollout
-from gems.training.state import SAVE_SECONDS, TrainingState
+from gems.training.state import SAVE_SECONDS, Terminated, Termination, TrainingState
 
 RANDOM_BLOCK = 100
 
@@ -52,6 +52,9 @@ class Trainer:
         self._replay = Replay(capacity, turns, policy.stored_dim, policy.disclosed)
         self.curve: list[dict[str, float]] = []
         self._episode = 0
+        self._returns: list[float] = []
+        self._figures: dict[str, list[float]] = defaultdict(list)
+        self._termination = Termination()
         self._best: dict[str, Tensor] = {}
         self.best_episode, self.best_return = 0, -math.inf
 
@@ -60,20 +63,27 @@ class Trainer:
 
         Raises:
             GemsError: a loss is not a number, or the saved state is damaged.
+            Terminated: SIGTERM came; the state of the last episode is saved.
         """
         saved = state.load()
         if saved is not None:
             self._restore(saved)
         last_saved = time.monotonic()
         every = self.config.validate_every
-        with Progress(stage, self.config.episodes, "episodes", self._episode) as progress:
+        progress = Progress(stage, self.config.episodes, "episodes", self._episode)
+        with progress, self._termination:
             while self._episode < self.config.episodes:
-                started = time.monotonic()
-                row = self._train_until(self._episode + every, progress)
+                started, first = time.monotonic(), self._episode
+                try:
+                    row = self._train_until((self._episode // every + 1) * every, progress)
+                except Terminated:
+                    state.save(self._state())
+                    raise
                 seconds = time.monotonic() - started
                 self.curve.append(row)
                 progress.advance(0, **{"return": row["validation_return"]})
-                tracker.log({**row, "episodes_per_second": every / seconds}, self._episode)
+                speed = (self._episode - first) / seconds
+                tracker.log({**row, "episodes_per_second": speed}, self._episode)
                 if time.monotonic() - last_saved > SAVE_SECONDS:
                     state.save(self._state())
                     last_saved = time.monotonic()
@@ -81,22 +91,25 @@ class Trainer:
 
     def _train_until(self, stop: int, progress: Progress) -> dict[str, float]:
         """Train up to episode ``stop``, validate there, and return a row of the curve."""
-        returns: list[float] = []
-        figures: dict[str, list[float]] = defaultdict(list)
         while self._episode < stop:
+            self._termination.check()
             collected = self._collect(stop)
-            returns.extend(collected.returns.tolist())
+            self._returns.extend(collected.returns.tolist())
             for index in range(len(collected.slates)):
                 for name, value in self._learn(collected.pick(slice(index, index + 1))).items():
-                    figures[name].append(value)
+                    self._figures[name].append(value)
                 self._episode += 1
                 progress.advance()
         self._validate()
+        figures = {name: float(np.mean(values)) for name, values in sorted(self._figures.items())}
+        training_return = float(np.mean(self._returns))
+        self._returns.clear()
+        self._figures.clear()
         return {
             "episode": self._episode,
             "validation_return": self._last_return,
-            "training_return": float(np.mean(returns)),
-            **{name: float(np.mean(values)) for name, values in sorted(figures.items())},
+            "training_return": training_return,
+            **figures,
         }
 
     def _acting(self) -> Policy:
@@ -141,6 +154,8 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         return {
             "episode": self._episode,
+            "returns": self._returns,
+            "figures": dict(self._figures),
             "learner": self.learner.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.learner.optimisers()],
             "replay": self._replay.state(),
@@ -151,7 +166,8 @@ class Trainer:
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self._episode = saved["episode"]
+        self._episode, self._returns = saved["episode"], saved["returns"]
+        self._figures.update(saved["figures"])
         self.learner.load_state_dict(saved["learner"])
         for optimiser, values in zip(self.learner.optimisers(), saved["optimisers"], strict=True):
             optimiser.load_state_dict(values)

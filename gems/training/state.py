@@ -1,8 +1,10 @@
 """Training state of an unfinished run, from which the next try goes on bit for bit."""
 
 import contextlib
+import signal
 from pathlib import Path
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import torch
 
@@ -49,3 +51,47 @@ class TrainingState:
         self._file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._folder.rmdir()
+
+
+class Terminated(SystemExit):
+    """The end of a job that a scheduler has told to end; its exit status is a shell's."""
+
+    def __init__(self) -> None:
+        """Exit status 143: 128 and the number of SIGTERM."""
+        super().__init__(128 + signal.SIGTERM)
+
+
+class Termination:
+    """Defers SIGTERM, which a scheduler sends some seconds before it kills a job.
+
+    Inside the context the signal is only noted, so that the job can end where its state can be
+    saved.
+    """
+
+    def __init__(self) -> None:
+        """No signal has come yet."""
+        self._requested = False
+
+    def __enter__(self) -> Self:  # noqa: D105
+        self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(  # noqa: D105
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._requested = True
+
+    def check(self) -> None:
+        """To be called where the state can be saved.
+
+        Raises:
+            Terminated: the signal has come.
+        """
+        if self._requested:
+            raise Terminated

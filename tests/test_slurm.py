@@ -1,0 +1,135 @@
+"""The workflow on a real SLURM: Table 2 as on one machine, through a requeue and an scancel."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from slurm_cluster import Unavailable, cluster, slurm
+
+ROOT = Path(__file__).parents[1]
+PROFILES = ROOT / "workflow" / "profiles"
+# Every method once. The search among all 200 items makes SAC+WkNN slow enough to be caught.
+TINY = {
+    "seeds": [1],
+    "environments": ["focused_topdown"],
+    "items": {"count": 200},
+    "simulator": {"turns": 10},
+    "logging": {"users": 40},
+    "vae": {"epochs": 1, "batch_slates": 64},
+    "mf": {"validate_every": 5, "patience": 1},
+    "wknn": {"neighbours": 200},
+    "training": {
+        "episodes": 300,
+        "random_episodes": 20,
+        "validate_every": 300,
+        "validation_users": 4,
+        "test_users": 8,
+    },
+    "tracking": {"mode": "disabled"},
+}
+CAUGHT = "SAC_WkNN_focused_topdown_seed1"
+SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def running():
+    try:
+        with cluster(cpus=2) as folder:
+            yield folder
+    except Unavailable as reason:
+        pytest.skip(f"no SLURM here: {reason}")
+
+
+def snakemake(folder, profile, *arguments):
+    """Start the workflow in ``folder`` with a profile of the project."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(TINY))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile"]
+    command += ["--workflow-profile", PROFILES / profile, *arguments]
+    command += ["--configfile", folder / "config.yaml"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (folder / "snakemake.log").open("w") as log:
+        return subprocess.Popen(
+            [str(part) for part in command],
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            stdout=log,
+            stderr=log,
+        )
+
+
+def finish(process, folder):
+    assert process.wait(SECONDS) == 0, (folder / "snakemake.log").read_text()[-5000:]
+
+
+class Caught:
+    """The job of one run, as it is told to end and goes on."""
+
+    def __init__(self, folder, workflow):
+        self._folder, self._workflow = folder, workflow
+        self._log = folder / "results" / "logs" / "runs" / f"{CAUGHT}.log"
+
+    def wait(self, what):
+        """Wait until ``what`` gives something that is true, and return it."""
+        deadline = time.monotonic() + SECONDS
+        while not (found := what()):
+            assert self._workflow.poll() is None, (self._folder / "snakemake.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        return found
+
+    def episodes(self):
+        """Episodes that the present log tells of, as it went on."""
+        text = self._log.read_text() if self._log.exists() else ""
+        return [int(n) for n in re.findall(rf"{CAUGHT}: (\d+)/300 episodes", text)]
+
+    def job(self):
+        """Number of the job of SLURM."""
+        jobs = slurm("squeue", "--noheader", "--states=RUNNING", "--format=%i %k").splitlines()
+        return next(number for number, comment in map(str.split, jobs) if "SAC_WkNN" in comment)
+
+    def end(self, *command):
+        """Tell the running job to end by a command of SLURM; give the episodes it had done."""
+        (first,) = self.wait(self.episodes)
+        time.sleep(3)
+        slurm(*command, self.job())
+        _, last = self.wait(lambda: len(self.episodes()) == 2 and self.episodes())
+        assert first < last < 300
+        return last
+
+
+def test_table_2_on_slurm_is_the_one_of_a_single_machine(running, tmp_path):
+    seconds = {}
+    local, remote = tmp_path / "local", tmp_path / "slurm"
+    local.mkdir()
+    remote.mkdir()
+
+    started = time.monotonic()
+    finish(snakemake(local, "default", "--cores", "2"), local)
+    seconds["local"] = time.monotonic() - started
+
+    started = time.monotonic()
+    workflow = snakemake(
+        remote,
+        "slurm",
+        *("--slurm-no-account", "--slurm-status-command", "squeue"),
+        *("--slurm-init-seconds-before-status-checks", "3"),
+        *("--seconds-between-status-checks", "3", "--latency-wait", "5"),
+    )
+    caught = Caught(remote, workflow)
+    requeued = caught.end("scontrol", "requeue")
+    assert caught.wait(lambda: caught.episodes() and caught.episodes()[0]) == requeued
+    cancelled = caught.end("scancel")
+    finish(workflow, remote)
+    seconds["slurm"] = time.monotonic() - started
+
+    assert (caught.episodes()[0], caught.episodes()[-1]) == (cancelled, 300)
+    assert "CANCELLED" in (remote / "snakemake.log").read_text()
+    for name in ("table2.csv", "table2.md"):
+        expected = (local / "results" / name).read_bytes()
+        assert (remote / "results" / name).read_bytes() == expected
+    print({name: round(value) for name, value in seconds.items()})
