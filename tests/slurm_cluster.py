@@ -22,7 +22,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scance
 SECONDS_TO_START = 60
 
 
-class Unavailable(Exception):
+class NoClusterError(Exception):
     """Why no cluster can be started here."""
 
 
@@ -31,14 +31,14 @@ def cluster(cpus: int) -> Iterator[Path]:
     """Run a cluster of one node with ``cpus`` processors; give the folder of its logs.
 
     Raises:
-        Unavailable: this is not a machine on which a cluster can be started.
+        NoClusterError: this is not a machine on which a cluster can be started.
     """
     if os.geteuid() != 0:
-        raise Unavailable("SLURM's daemons need root")
+        raise NoClusterError("SLURM's daemons need root")
     os.environ["PATH"] += f"{os.pathsep}/usr/sbin{os.pathsep}/sbin"
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
-        raise Unavailable(f"SLURM is not installed (apt-get install slurm-wlm munge): {missing}")
+        raise NoClusterError(f"SLURM is not installed (apt-get install slurm-wlm munge): {missing}")
     with contextlib.ExitStack() as stack:
         _only_one(stack)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-")))
@@ -54,7 +54,7 @@ def _only_one(stack: contextlib.ExitStack) -> None:
     lock = stack.enter_context((Path(tempfile.gettempdir()) / "gems-slurm-test.lock").open("w"))
     fcntl.flock(lock, fcntl.LOCK_EX)
     if CONFIGURATION.exists() and not CONFIGURATION.read_text().startswith(MARK):
-        raise Unavailable(f"a SLURM is configured here already, in {CONFIGURATION}")
+        raise NoClusterError(f"a SLURM is configured here already, in {CONFIGURATION}")
 
 
 def _configure(folder: Path, cpus: int) -> None:
@@ -124,7 +124,7 @@ def _start(stack: contextlib.ExitStack, folder: Path) -> None:
     while "idle" not in (seen := slurm("sinfo", "--noheader", "--format=%T", check=False)):
         if time.monotonic() > deadline:
             logs = "".join(f"{p.name}:\n{p.read_text()[-1500:]}\n" for p in folder.glob("*.log"))
-            raise Unavailable(f"SLURM does not start: {seen}\n{logs}")
+            raise NoClusterError(f"SLURM does not start: {seen}\n{logs}")
         time.sleep(0.5)
     stack.callback(_end_jobs)
 

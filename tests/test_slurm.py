@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from slurm_cluster import Unavailable, cluster, slurm
+from slurm_cluster import NoClusterError, cluster, slurm
 
 ROOT = Path(__file__).parents[1]
 PROFILES = ROOT / "workflow" / "profiles"
@@ -41,13 +41,13 @@ def running():
     try:
         with cluster(cpus=2) as folder:
             yield folder
-    except Unavailable as reason:
+    except NoClusterError as reason:
         pytest.skip(f"no SLURM here: {reason}")
 
 
-def snakemake(folder, profile, *arguments):
+def snakemake(folder, profile, *arguments, changes=(), environment=()):
     """Start the workflow in ``folder`` with a profile of the project."""
-    (folder / "config.yaml").write_text(yaml.safe_dump(TINY))
+    (folder / "config.yaml").write_text(yaml.safe_dump({**TINY, **dict(changes)}))
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile"]
     command += ["--workflow-profile", PROFILES / profile, *arguments]
     command += ["--configfile", folder / "config.yaml"]
@@ -56,7 +56,7 @@ def snakemake(folder, profile, *arguments):
         return subprocess.Popen(
             [str(part) for part in command],
             cwd=folder,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, **dict(environment)},
             stdout=log,
             stderr=log,
         )
@@ -78,7 +78,7 @@ class Caught:
         deadline = time.monotonic() + SECONDS
         while not (found := what()):
             assert self._workflow.poll() is None, (self._folder / "snakemake.log").read_text()
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.2)
         return found
 
@@ -88,16 +88,19 @@ class Caught:
         return [int(n) for n in re.findall(rf"{CAUGHT}: (\d+)/300 episodes", text)]
 
     def job(self):
-        """Number of the job of SLURM."""
+        """Number of the running job of SLURM."""
         jobs = slurm("squeue", "--noheader", "--states=RUNNING", "--format=%i %k").splitlines()
-        return next(number for number, comment in map(str.split, jobs) if "SAC_WkNN" in comment)
+        return next((job for job, what in map(str.split, jobs) if "SAC_WkNN" in what), None)
 
     def end(self, *command):
-        """Tell the running job to end by a command of SLURM; give the episodes it had done."""
-        (first,) = self.wait(self.episodes)
-        time.sleep(3)
-        slurm(*command, self.job())
-        _, last = self.wait(lambda: len(self.episodes()) == 2 and self.episodes())
+        """Tell the training to end by a command of SLURM; give the episodes it had done."""
+        first = self.wait(self.episodes)[0]
+        time.sleep(2)
+        job = self.wait(self.job)
+        slurm(*command, job)
+        state = "squeue", "--noheader", "--states=all", "--format=%T", "--jobs", job
+        self.wait(lambda: slurm(*state) in ("PENDING", "CANCELLED"))
+        last = self.episodes()[-1]
         assert first < last < 300
         return last
 
@@ -122,13 +125,13 @@ def test_table_2_on_slurm_is_the_one_of_a_single_machine(running, tmp_path):
     )
     caught = Caught(remote, workflow)
     requeued = caught.end("scontrol", "requeue")
-    assert caught.wait(lambda: caught.episodes() and caught.episodes()[0]) == requeued
+    caught.wait(lambda: caught.episodes()[:1] == [requeued])
     cancelled = caught.end("scancel")
     finish(workflow, remote)
     seconds["slurm"] = time.monotonic() - started
 
     assert (caught.episodes()[0], caught.episodes()[-1]) == (cancelled, 300)
-    assert "CANCELLED" in (remote / "snakemake.log").read_text()
+    assert "status is: 'CANCELLED'" in (remote / "snakemake.log").read_text()
     for name in ("table2.csv", "table2.md"):
         expected = (local / "results" / name).read_bytes()
         assert (remote / "results" / name).read_bytes() == expected
