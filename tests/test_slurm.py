@@ -13,16 +13,16 @@ from slurm_cluster import NoClusterError, cluster, slurm
 
 ROOT = Path(__file__).parents[1]
 PROFILES = ROOT / "workflow" / "profiles"
-# Every method once. The search among all 200 items makes SAC+WkNN slow enough to be caught.
+# Every method once. The search among all 100 items makes SAC+WkNN slow enough to be caught.
 TINY = {
     "seeds": [1],
     "environments": ["focused_topdown"],
-    "items": {"count": 200},
+    "items": {"count": 100},
     "simulator": {"turns": 10},
     "logging": {"users": 40},
     "vae": {"epochs": 1, "batch_slates": 64},
     "mf": {"validate_every": 5, "patience": 1},
-    "wknn": {"neighbours": 200},
+    "wknn": {"neighbours": 100},
     "training": {
         "episodes": 300,
         "random_episodes": 20,
@@ -95,7 +95,7 @@ class Caught:
     def end(self, *command):
         """Tell the training to end by a command of SLURM; give the episodes it had done."""
         first = self.wait(self.episodes)[0]
-        time.sleep(2)
+        time.sleep(1)
         job = self.wait(self.job)
         slurm(*command, job)
         state = "squeue", "--noheader", "--states=all", "--format=%T", "--jobs", job

@@ -19,7 +19,7 @@ rule train:
         "../envs/gems.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * 2000,
+        mem_mb=lambda wildcards, attempt: attempt * 3000,
         runtime=run_minutes,
     params:
         folder=subpath(output.result, parent=True),
