@@ -89,7 +89,7 @@ def _configure(folder: Path, cpus: int) -> None:
         "AccountingStorageType": "accounting_storage/none",
         "MpiDefault": "none",
         "MinJobAge": 3600,
-        "KillWait": 20,
+        "KillWait": 60,
         "SchedulerParameters": "sched_interval=2,sched_min_interval=0,bf_interval=2",
     }
     lines = [f"{name}={value}\n" for name, value in options.items()]
