@@ -77,6 +77,7 @@ def fit(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     # Advice that does not apply: loaders have no workers, and batches are made on the fly.
     warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     last = state / "last.ckpt"
     # Two of them: `save_last` would save only when the best is beaten.
     best, latest = (
