@@ -81,18 +81,18 @@ def in_use():
 
 def test_the_profile_puts_no_more_jobs_on_a_gpu_than_may_share_it(folder):
     methods = ["SlateQ", "REINFORCE+SoftMax"]
-    workflow = snakemake(
+    together = []
+    with snakemake(
         folder,
         "gpu",
         *("--cores", "8", "--resources", "gpu=2"),
         changes={"methods": methods, "seeds": [1, 2]},
         environment={"CUDA_VISIBLE_DEVICES": "0,1"},
-    )
-    together = []
-    while workflow.poll() is None:
-        together.append(in_use())
-        time.sleep(0.05)
-    finish(workflow, folder)
+    ) as workflow:
+        while workflow.poll() is None:
+            together.append(in_use())
+            time.sleep(0.05)
+        finish(workflow, folder)
     assert [1, 1] in together
     assert [max(jobs) for jobs in zip(*together, strict=True)] == [1, 1]
     logs = (folder / "results" / "logs" / "runs").glob("*.log")
