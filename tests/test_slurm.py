@@ -107,7 +107,7 @@ class Caught:
     def end(self, *command):
         """Tell the training to end by a command of SLURM; give the episodes it had done."""
         first = self.wait(self.episodes)[0]
-        time.sleep(1)
+        time.sleep(0.5)
         job = self.wait(self.job)
         slurm(*command, job)
         state = "squeue", "--noheader", "--states=all", "--format=%T", "--jobs", job
