@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor
 
 from gems.device import pick_device
@@ -98,6 +99,7 @@ def fit(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     # Advice that does not apply: loaders have no workers, and batches are made on the fly.
     warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     last = state / "last.ckpt"
     earlier = _read(last) if last.is_file() else None
     # Two of them: `save_last` would save only when the best is beaten.
@@ -121,6 +123,8 @@ def fit(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             callbacks=[_Report(progress, tracker, monitor), *callbacks, best, latest],
+            # One process, also where the variables of a SLURM job speak of more.
+            plugins=[LightningEnvironment()],
             **options,
         )
         if earlier is None:

@@ -41,8 +41,8 @@ rule dataset:
         "../envs/gems.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: attempt * 2000,
+        runtime=dataset_minutes,
     params:
         folder=subpath(output.slates, parent=True),
         config=stage_config("simulator", "logging"),

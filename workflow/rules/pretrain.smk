@@ -20,8 +20,8 @@ rule vae:
         "../envs/gems.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=1440,
+        mem_mb=lambda wildcards, attempt: attempt * 3000,
+        runtime=vae_minutes,
     params:
         folder=subpath(input.slates, parent=True),
         config=vae_config,
@@ -49,8 +49,8 @@ rule mf:
         "../envs/gems.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=lambda wildcards, attempt: attempt * 3000,
+        runtime=lambda wildcards, attempt: attempt * 240,
     params:
         folder=subpath(input.slates, parent=True),
         config=stage_config("mf"),
