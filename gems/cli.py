@@ -1,13 +1,14 @@
 """The command line: ``gems items | simulate | pretrain | mf | train | evaluate | table``."""
 
 import argparse
+import contextlib
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 # One thread a job, set before any library reads it: jobs fill the cores, not threads.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -15,10 +16,15 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Matrix products on a GPU are reproducible only with a workspace of fixed size.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-from gems import registry  # noqa: E402
-from gems.config import load, needs  # noqa: E402
-from gems.errors import GemsError  # noqa: E402
+from gems import provenance, registry  # noqa: E402
+from gems.attempt import Attempt, now  # noqa: E402
+from gems.config import Config, load, needs  # noqa: E402
+from gems.errors import GemsError, out_of_memory  # noqa: E402
 from gems.paths import Layout, run_name  # noqa: E402
+from gems.provenance import Subject  # noqa: E402
+
+if TYPE_CHECKING:
+    from gems.data.dataset import Dataset
 
 Arguments = argparse.Namespace
 
@@ -27,9 +33,17 @@ def items_command(args: Arguments) -> None:
     """Make the item embeddings, or take them from the file that the configuration names."""
     from gems.simulator import items
 
-    config = load(args.config)
+    config, started = load(args.config), now()
     output = args.output or Layout(Path(config.results)).items(args.embedding)
     items.save(output, items.make(args.embedding, config.items))
+    provenance.write(
+        output,
+        Subject("items", embedding=args.embedding),
+        config,
+        inputs=[Path(file) for name, file in config.items.files.items() if name == args.embedding],
+        outputs=[output],
+        started=started,
+    )
 
 
 def simulate_command(args: Arguments) -> None:
@@ -38,12 +52,21 @@ def simulate_command(args: Arguments) -> None:
     from gems.simulator import items
     from gems.simulator.simulator import Simulator
 
-    config = load(args.config)
+    config, started = load(args.config), now()
     environment = registry.environment(args.env)
     layout = Layout(Path(config.results))
     source = args.items or _need_items(layout, args)
+    output = args.output or layout.dataset(args.env)
     simulator = Simulator(items.load(source), environment, config.simulator)
-    log_users(simulator, config.logging, args.env, args.output or layout.dataset(args.env))
+    log_users(simulator, config.logging, args.env, output)
+    provenance.write(
+        output,
+        Subject("dataset", environment=args.env),
+        config,
+        inputs=[source],
+        outputs=[output / name for name in ("slates.npy", "clicks.npy", "dataset.json")],
+        started=started,
+    )
 
 
 def pretrain_command(args: Arguments) -> None:
@@ -58,9 +81,12 @@ def pretrain_command(args: Arguments) -> None:
     named = layout.vae(args.env, vae.latent_dim, vae.beta, vae.lambda_click, args.seed)
     output = args.output or named
     tags = ["GeMS", args.env, f"seed_{args.seed}"]
-    with Tracker(config.tracking, output.stem, tags, config.sections("vae")) as tracker:
-        state = layout.state("vae", output.stem)
-        pretrain(data, vae, args.seed, output, state, config.device, tracker)
+    with (
+        Attempt(layout.state("vae", output.stem)) as attempt,
+        Tracker(config.tracking, output.stem, tags, config.sections("vae")) as tracker,
+    ):
+        pretrain(data, vae, args.seed, output, attempt.folder, config.device, tracker)
+        _record_model(output, Subject.of_vae(args.env, args.seed, config), config, data, attempt)
 
 
 def mf_command(args: Arguments) -> None:
@@ -74,9 +100,29 @@ def mf_command(args: Arguments) -> None:
     data = dataset.read(args.dataset or _need_dataset(layout, args))
     output = args.output or layout.mf(args.env)
     name, tags = f"MF_{args.env}_seed{config.mf.seed}", ["MF", args.env, f"seed_{config.mf.seed}"]
-    with Tracker(config.tracking, name, tags, config.sections("mf")) as tracker:
-        state = layout.state("mf", output.stem)
-        factorise(data, config.mf, output, state, config.device, tracker)
+    with (
+        Attempt(layout.state("mf", output.stem)) as attempt,
+        Tracker(config.tracking, name, tags, config.sections("mf")) as tracker,
+    ):
+        factorise(data, config.mf, output, attempt.folder, config.device, tracker)
+        _record_model(output, Subject("mf", environment=args.env), config, data, attempt)
+
+
+def _record_model(
+    output: Path, subject: Subject, config: Config, data: "Dataset", attempt: Attempt
+) -> None:
+    from gems.device import pick_device
+
+    provenance.write(
+        output,
+        subject,
+        config,
+        inputs=[data.folder / "dataset.json"],
+        outputs=[output, output.with_suffix(".json")],
+        started=attempt.started,
+        tries=attempt.number,
+        device=str(pick_device(config.device)),
+    )
 
 
 def train_command(args: Arguments) -> None:
@@ -119,6 +165,21 @@ def table_command(args: Arguments) -> None:
     write_table2(args.results, args.output)
 
 
+def verify_command(args: Arguments) -> int:
+    """Say which results came from other code, configuration or inputs, or are damaged."""
+    from gems.verify import verify
+
+    config = load(args.config)
+    root = args.results or Path(config.results)
+    report = verify(root, config)
+    for result, problems in report.problems.items():
+        print(f"{result}: {'; '.join(problems)}")
+    if report.absent:
+        print(f"Not checked, because absent here: {len(report.absent)} input files")
+    print(f"{root}: {report.checked} results checked, {len(report.problems)} do not match")
+    return 1 if report.problems else 0
+
+
 def options_command(args: Arguments) -> None:
     """Print every option of the configuration, as Markdown or as a JSON schema in YAML."""
     from gems import options
@@ -157,18 +218,21 @@ def parser() -> argparse.ArgumentParser:
     main = _Parser(prog="gems", description=__doc__)
     commands = main.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[Arguments], None]) -> argparse.ArgumentParser:
+    def add(name: str, run: Callable[[Arguments], int | None]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
         command.set_defaults(run_command=run)
         return command
 
-    def configured(command: argparse.ArgumentParser, output: str) -> None:
+    def config(command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--config",
             action="append",
             default=[],
             help="YAML or JSON file of options, or JSON text; may be repeated, the last one wins",
         )
+
+    def configured(command: argparse.ArgumentParser, output: str) -> None:
+        config(command)
         command.add_argument(
             "--output", type=Path, help=f"{output}; default: in the results folder"
         )
@@ -222,6 +286,12 @@ def parser() -> argparse.ArgumentParser:
         "--output", type=Path, required=True, help="CSV file; Markdown goes beside"
     )
 
+    command = add("verify", verify_command)
+    command.add_argument(
+        "results", type=Path, nargs="?", help="folder of results; default: of the configuration"
+    )
+    config(command)
+
     command = add("options", options_command)
     command.add_argument("--schema", action="store_true", help="as a JSON schema, in YAML")
     return main
@@ -240,18 +310,27 @@ def _users(text: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; a user's mistake ends in one sentence and exit status 2."""
+    """Run one command; a mistake or a fault of the machine ends in one sentence and 2."""
     args = parser().parse_args(arguments)
     # A scheduler's SIGTERM ends the job as an exception would, so that temporary files go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        args.run_command(args)
+        return args.run_command(args) or 0
     except GemsError as error:
-        print(f"gems: error: {error}", file=sys.stderr)
-        return 2
+        message = str(error)
     except BrokenPipeError:
         return 1
-    return 0
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        message = f"{error.filename or 'A file'} cannot be used: {error.strerror or error}."
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        message = "Out of memory; give the job more of it, or lower the sizes in its configuration."
+    with contextlib.suppress(OSError):  # the log may lie on the full disk
+        print(f"gems: error: {message}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

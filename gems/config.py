@@ -350,6 +350,15 @@ def needs(method: str, config: Config) -> tuple[registry.Prerequisite, ...]:
     return entry.needs
 
 
+def items_values(embedding: str, config: Config) -> dict[str, Any]:
+    """What one embedding reads of the configuration: not what is said of the other."""
+    values = config.sections("items")["items"]
+    values["files"] = {name: file for name, file in values["files"].items() if name == embedding}
+    if embedding != "focused":
+        del values["focused_peakedness"]
+    return {"items": values}
+
+
 def run_values(method: str, config: Config) -> dict[str, Any]:
     """What a run of a method reads of the configuration, every option resolved."""
     entry = registry.method(method)

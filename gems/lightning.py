@@ -1,9 +1,7 @@
 """What the pretrained models share of pytorch-lightning: fit, resume, keep the best."""
 
-import contextlib
 import logging
 import math
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from gems.device import pick_device
 from gems.errors import GemsError
+from gems.files import written_whole
 from gems.progress import Progress
 from gems.tracking import Tracker
 
@@ -37,7 +37,8 @@ class _Report(Callback):
                 raise GemsError(f"The loss is not a number at batch {trainer.global_step}.")
             self._figures["loss"] = loss
             train = {k: float(v) for k, v in trainer.callback_metrics.items() if "train_" in k}
-            self._tracker.log({**train, "epoch": trainer.current_epoch}, trainer.global_step)
+            epoch = trainer.current_epoch // (trainer.check_val_every_n_epoch or 1)
+            self._tracker.log({**train, "epoch": epoch}, trainer.global_step)
         self._progress.advance(1, **self._figures)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -46,6 +47,20 @@ class _Report(Callback):
             raise GemsError(f"The validation loss is not a number at batch {trainer.global_step}.")
         self._figures["validation"] = values[self._monitor]
         self._tracker.log(values, trainer.global_step)
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that a kill cannot leave half written.
+
+    Those of Lightning are written to the folder for temporary files and moved, which is a copy
+    where that lies on another file system.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 def fit(
@@ -66,7 +81,8 @@ def fit(
         module: what to train.
         stage: its name in the progress bar.
         monitor: validation figure whose lowest value marks the best checkpoint.
-        state: folder of checkpoints: ``last.ckpt``, and ``best.ckpt`` for ``best_weights``.
+        state: folder of checkpoints: ``last.ckpt``, of the end of the last Lightning epoch, and
+            ``best.ckpt`` for ``best_weights``.
         device: ``auto``, ``cpu`` or ``cuda``.
         tracker: where figures go.
         total_batches: batches to expect, None if unknown.
@@ -84,7 +100,7 @@ def fit(
             filename=name,
             monitor=figure,
             enable_version_counter=False,
-            save_on_train_epoch_end=False,
+            save_on_train_epoch_end=figure is None,
         )
         for name, figure in (("best", monitor), ("last", None))
     )
@@ -97,6 +113,7 @@ def fit(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             callbacks=[_Report(progress, tracker, monitor), *callbacks, best, latest],
+            plugins=[_WholeCheckpoints()],
             **options,
         )
         if not last.is_file():
@@ -107,21 +124,24 @@ def fit(
 
 def _stopped(checkpoint: Path) -> bool:
     """Whether a training had already stopped early when it was killed."""
-    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
+    callbacks = _load(checkpoint)["callbacks"]
     early = [state for name, state in callbacks.items() if name.startswith("EarlyStopping")]
     return any(state["wait_count"] >= state["patience"] for state in early)
 
 
-def forget(state: Path) -> None:
-    """Remove the folder ``state``, and the one that it lies in if that is empty then."""
-    shutil.rmtree(state)
-    with contextlib.suppress(OSError):
-        state.parent.rmdir()
+def _load(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise GemsError(
+            f"The training state {checkpoint} is damaged; remove {checkpoint.parent} to start "
+            "again."
+        ) from error
 
 
 def best_weights(state: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Weights of the best checkpoint under ``prefix``, which is cut, and its figures."""
-    checkpoint = torch.load(state / "best.ckpt", map_location="cpu", weights_only=True)
+    checkpoint = _load(state / "best.ckpt")
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint["state_dict"].items()

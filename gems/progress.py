@@ -1,5 +1,6 @@
 """Progress: one bar on a terminal, plain flushed lines in a file."""
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -66,4 +67,5 @@ class Progress:
             parts.append(f"{(self._total - self._done) / speed:.0f} s left")
         if self._figures:
             parts.append(self._figures)
-        print(", ".join(parts), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a full disk must not stop the work by its log
+            print(", ".join(parts), file=sys.stderr, flush=True)

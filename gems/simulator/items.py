@@ -1,5 +1,6 @@
 """Item embeddings: the generating process, files, and what the simulator derives from them."""
 
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,8 +92,10 @@ def make(embedding: str, config: ItemsConfig) -> Items:
 
 def save(path: Path, items: Items) -> None:
     """Write embeddings as .npy."""
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        np.save(file, items.embeddings, allow_pickle=False)
+    contents = io.BytesIO()
+    np.save(contents, items.embeddings, allow_pickle=False)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(contents.getvalue())
 
 
 def load(path: Path) -> Items:

@@ -1,6 +1,6 @@
 """Training state of an unfinished run, from which the next try goes on bit for bit."""
 
-import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ from gems.errors import GemsError
 from gems.files import written_whole
 
 SAVE_SECONDS = 60.0
+LARGEST_SHARE = 0.01
 
 
 class TrainingState:
-    """One file, which is removed when the run is done.
+    """One file in the state folder of a job, from time to time.
 
     The file is found again only by a run of the same ``fingerprint``: code, configuration and
     inputs. It is read without unpickling code.
@@ -21,13 +22,25 @@ class TrainingState:
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         """Keep the state in ``folder``."""
-        self._folder = folder
         self._file = folder / f"{fingerprint}.pt"
+        self._saved, self._seconds = time.monotonic(), 0.0
+
+    def due(self) -> bool:
+        """Whether it is time to save again: seldom enough to cost 1 % of the time at most."""
+        interval = max(SAVE_SECONDS, self._seconds / LARGEST_SHARE)
+        return time.monotonic() - self._saved > interval
 
     def save(self, values: dict[str, Any]) -> None:
-        """Write the state whole, replacing the last one."""
-        with written_whole(self._file) as temporary:
-            torch.save(values, temporary)
+        """Write the state whole, replacing the last one.
+
+        Raises:
+            GemsError: it cannot be written.
+        """
+        started = time.monotonic()
+        with written_whole(self._file) as temporary, temporary.open("wb") as file:
+            torch.save(values, file)
+        self._saved = time.monotonic()
+        self._seconds = self._saved - started
 
     def load(self) -> dict[str, Any] | None:
         """The last state, or None if there is none.
@@ -43,9 +56,3 @@ class TrainingState:
             raise GemsError(
                 f"The training state {self._file} is damaged; remove it to start again."
             ) from error
-
-    def remove(self) -> None:
-        """The run is done: forget its state."""
-        self._file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
