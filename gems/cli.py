@@ -1,4 +1,4 @@
-"""The command line: ``gems items | simulate | pretrain | mf | train | evaluate | table``."""
+"""The command line: ``gems items | simulate | pretrain | mf | train | evaluate | table | ...``."""
 
 import argparse
 import contextlib
