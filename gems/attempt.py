@@ -50,7 +50,11 @@ class Attempt:
             raise GemsError(f"Cannot write {self.folder}: {error.strerror}.") from error
         before = self._before()
         self.number, self.started = before.get("number", 0) + 1, before.get("started", self.started)
-        write_json(self.folder / COUNT, {"number": self.number, "started": self.started})
+        try:
+            write_json(self.folder / COUNT, {"number": self.number, "started": self.started})
+        except GemsError:
+            self._leave(done=False)
+            raise
         return self
 
     def __exit__(
@@ -59,9 +63,12 @@ class Attempt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let the folder go: without its state if the job is done, or has left none."""
-        left = {path.name for path in self.folder.iterdir()} - {COUNT, LOCK}
-        if error is None or (isinstance(error, GemsError) and not left):
+        """Let the folder go: without its state if the job is done, or has refused its inputs."""
+        self._leave(done=error is None, refused=isinstance(error, GemsError))
+
+    def _leave(self, done: bool, refused: bool = True) -> None:
+        stateless = {path.name for path in self.folder.iterdir()} <= {COUNT, LOCK}
+        if done or (refused and stateless):
             shutil.rmtree(self.folder)
             for parent in list(self.folder.parents)[:2]:
                 with contextlib.suppress(OSError):
@@ -89,11 +96,10 @@ class Attempt:
                 ) from None
             # The last holder may have removed the file between our opening and locking it.
             with contextlib.suppress(FileNotFoundError):
-                if os.path.sameopenfile(lock, held := os.open(path, os.O_RDONLY)):
-                    os.close(held)
+                if os.path.samestat(os.fstat(lock), path.stat()):
                     break
-                os.close(held)
             os.close(lock)
-        os.truncate(lock, 0)
-        os.write(lock, f"Process {os.getpid()} on {socket.gethostname()}".encode())
+        with contextlib.suppress(OSError):  # a full disk: who holds it is told to nobody
+            os.truncate(lock, 0)
+            os.write(lock, f"Process {os.getpid()} on {socket.gethostname()}".encode())
         return lock

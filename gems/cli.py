@@ -71,13 +71,12 @@ def simulate_command(args: Arguments) -> None:
 
 def pretrain_command(args: Arguments) -> None:
     """Pretrain the slate VAE of an environment and seed."""
-    from gems.data import dataset
     from gems.rankers.vae_training import pretrain
     from gems.tracking import Tracker
 
     config = load(args.config)
     layout, vae = Layout(Path(config.results)), config.vae
-    data = dataset.read(args.dataset or _need_dataset(layout, args))
+    data = _dataset(layout, args)
     named = layout.vae(args.env, vae.latent_dim, vae.beta, vae.lambda_click, args.seed)
     output = args.output or named
     tags = ["GeMS", args.env, f"seed_{args.seed}"]
@@ -91,13 +90,12 @@ def pretrain_command(args: Arguments) -> None:
 
 def mf_command(args: Arguments) -> None:
     """Factorise the logged clicks of an environment."""
-    from gems.data import dataset
     from gems.embeddings.mf import factorise
     from gems.tracking import Tracker
 
     config = load(args.config)
     layout = Layout(Path(config.results))
-    data = dataset.read(args.dataset or _need_dataset(layout, args))
+    data = _dataset(layout, args)
     output = args.output or layout.mf(args.env)
     name, tags = f"MF_{args.env}_seed{config.mf.seed}", ["MF", args.env, f"seed_{config.mf.seed}"]
     with (
@@ -201,10 +199,17 @@ def _need_items(layout: Layout, args: Arguments) -> Path:
     return _need(layout.items(embedding), "file of item embeddings", command, args)
 
 
-def _need_dataset(layout: Layout, args: Arguments) -> Path:
+def _dataset(layout: Layout, args: Arguments) -> "Dataset":
+    from gems.data import dataset
+
     registry.environment(args.env)
     described = layout.dataset(args.env) / "dataset.json"
-    return _need(described, "dataset", f"gems simulate --env {args.env}", args).parent
+    command = f"gems simulate --env {args.env}"
+    folder = args.dataset or _need(described, "dataset", command, args).parent
+    data = dataset.read(folder)
+    if (logged := data.meta.get("environment", args.env)) != args.env:
+        raise GemsError(f"The dataset {folder} was logged in {logged}, not in {args.env}.")
+    return data
 
 
 class _Parser(argparse.ArgumentParser):
@@ -315,7 +320,9 @@ def main(arguments: list[str] | None = None) -> int:
     # A scheduler's SIGTERM ends the job as an exception would, so that temporary files go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return args.run_command(args) or 0
+        status = args.run_command(args) or 0
+        sys.stdout.flush()
+        return status
     except GemsError as error:
         message = str(error)
     except BrokenPipeError:
