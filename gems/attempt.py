@@ -1,6 +1,7 @@
 """One try of a job that can be killed: its state folder, held by one process at a time."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -15,6 +16,8 @@ from gems.files import read_json, write_json
 
 COUNT = "attempt.json"
 LOCK = "lock"
+# What file systems without locks say, as Lustre may be: there, nothing guards the folder.
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def now() -> str:
@@ -94,6 +97,9 @@ class Attempt:
                     f"{holder or 'Another process'} works on this job already and holds "
                     f"{self.folder}; wait for it, or end it by kill and try again."
                 ) from None
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
             # The last holder may have removed the file between our opening and locking it.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(lock), path.stat()):

@@ -119,7 +119,7 @@ def disk(tmp_path):
         return path
 
     yield mount
-    subprocess.run(["umount", path], check=False, capture_output=True)
+    subprocess.run(["umount", "--lazy", path], check=False, capture_output=True)
 
 
 def vae_of(folder):
