@@ -85,7 +85,9 @@ def pretrain_command(args: Arguments) -> None:
         Tracker(config.tracking, output.stem, tags, config.sections("vae")) as tracker,
     ):
         pretrain(data, vae, args.seed, output, attempt.folder, config.device, tracker)
-        _record_model(output, Subject.of_vae(args.env, args.seed, config), config, data, attempt)
+        subject = Subject.of_vae(args.env, args.seed, config)
+        inputs, outputs = [data.folder / "dataset.json"], [output, output.with_suffix(".json")]
+        _record(output, subject, config, inputs, outputs, attempt)
 
 
 def mf_command(args: Arguments) -> None:
@@ -103,24 +105,9 @@ def mf_command(args: Arguments) -> None:
         Tracker(config.tracking, name, tags, config.sections("mf")) as tracker,
     ):
         factorise(data, config.mf, output, attempt.folder, config.device, tracker)
-        _record_model(output, Subject("mf", environment=args.env), config, data, attempt)
-
-
-def _record_model(
-    output: Path, subject: Subject, config: Config, data: "Dataset", attempt: Attempt
-) -> None:
-    from gems.device import pick_device
-
-    provenance.write(
-        output,
-        subject,
-        config,
-        inputs=[data.folder / "dataset.json"],
-        outputs=[output, output.with_suffix(".json")],
-        started=attempt.started,
-        tries=attempt.number,
-        device=str(pick_device(config.device)),
-    )
+        subject = Subject("mf", environment=args.env)
+        inputs, outputs = [data.folder / "dataset.json"], [output, output.with_suffix(".json")]
+        _record(output, subject, config, inputs, outputs, attempt)
 
 
 def train_command(args: Arguments) -> None:
@@ -143,8 +130,15 @@ def train_command(args: Arguments) -> None:
     name = run_name(args.method, args.env, args.seed, vae.beta, vae.lambda_click)
     run = Run(name, args.method, args.env, args.seed, config, inputs)
     tags = [entry.label, args.env, f"seed_{args.seed}"]
-    with Tracker(config.tracking, name, tags, run.described()) as tracker:
-        execute(run, args.output or layout.run(name), layout.state("runs", name), tracker)
+    output = args.output or layout.run(name)
+    with (
+        Attempt(layout.state("runs", name)) as attempt,
+        Tracker(config.tracking, name, tags, run.described()) as tracker,
+    ):
+        execute(run, output, attempt.folder, tracker)
+        names = "result.json", "curve.csv", "policy.safetensors", "policy.json"
+        outputs = [output / name for name in names]
+        _record(output, run.subject(), config, run.files(), outputs, attempt)
 
 
 def evaluate_command(args: Arguments) -> None:
@@ -183,6 +177,29 @@ def options_command(args: Arguments) -> None:
     from gems import options
 
     print(options.schema() if args.schema else options.markdown(), end="")
+
+
+def _record(
+    result: Path,
+    subject: Subject,
+    config: Config,
+    inputs: list[Path],
+    outputs: list[Path],
+    attempt: Attempt,
+) -> None:
+    """Write the record of a trained model: the last thing that a job does."""
+    from gems.device import pick_device
+
+    provenance.write(
+        result,
+        subject,
+        config,
+        inputs=inputs,
+        outputs=outputs,
+        started=attempt.started,
+        tries=attempt.number,
+        device=str(pick_device(config.device)),
+    )
 
 
 def _need(path: Path, what: str, command: str, args: Arguments) -> Path:

@@ -403,7 +403,7 @@ def _read(source: str) -> dict[str, Any]:
         values = yaml.safe_load(source if inline else Path(source).read_text()) or {}
     except OSError as error:
         raise GemsError(f"Cannot read the configuration {name}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # as of a date in month 99
         raise GemsError(f"The configuration {name} is not valid YAML.") from None
     if not isinstance(values, dict):
         raise GemsError(f"The configuration {name} must be a mapping of options to values.")

@@ -42,7 +42,7 @@ CONFIG = {
 # `gems` with states saved ten times a second, which notes every step and every state saved.
 COMMAND = f"""#!{sys.executable}
 import functools, os, sys
-from gems import cli, lightning
+from gems import attempt, cli, lightning
 from gems.rankers import vae_training
 from gems.training import loop, state
 
@@ -71,6 +71,7 @@ noted(state.TrainingState, "save", after=lambda values: ("train", "saved", value
 vae = vae_training.VAETraining
 noted(vae, "training_step", before=lambda self: ("vae", "step", self.global_step))
 noted(lightning._WholeCheckpoints, "save_checkpoint", after=checkpoint)
+noted(attempt.Attempt, "__exit__", after=lambda kind, *_: (sys.argv[1], "done", int(kind is None)))
 sys.exit(cli.main())
 """
 
@@ -116,7 +117,7 @@ class Folder:
         assert process.wait() == 0, (self.path / "log").read_text()
 
     def steps(self) -> list[tuple[int, str, str, int]]:
-        """Notes in order: process, stage, ``step`` or ``saved``, number of the step."""
+        """Notes in order: process, stage, ``step`` or ``saved`` or ``done``, and its number."""
         lines = self.notes.read_text().splitlines() if self.notes.exists() else []
         parts = [line.split() for line in lines]
         return [(int(p[0]), p[1], p[2], int(p[3])) for p in parts if len(p) == 4]
@@ -176,8 +177,12 @@ def assert_whole(folder: Path) -> None:
 
 
 def assert_little_is_repeated(steps: list[tuple[int, str, str, int]]) -> None:
-    """Every try of a stage starts at the last state saved before it, or later."""
-    for stage in ("vae", "train"):
+    """Every try of a stage starts at the last state saved before it, or later.
+
+    A job that is done has no state any more: if Snakemake, or its own last second, is killed before
+    Snakemake has noted that it is done, it is made again.
+    """
+    for stage, command in (("vae", "pretrain"), ("train", "train")):
         saved, last = 0, None
         for process, where, kind, number in steps:
             if where == stage and kind == "step" and process != last:
@@ -185,6 +190,8 @@ def assert_little_is_repeated(steps: list[tuple[int, str, str, int]]) -> None:
                 last = process
             if where == stage and kind == "saved":
                 saved = number
+            if where == command and kind == "done" and number:
+                saved = 0
 
 
 def survive(folder: Folder, command: tuple[str, ...], moments: list[float], seconds: float) -> None:
@@ -290,8 +297,8 @@ def test_a_job_that_a_scheduler_preempts_saves_its_state_first(undisturbed, tmp_
     time.sleep(seconds["train"] / 3)
     process.terminate()
     assert process.wait() == 128 + signal.SIGTERM
-    *_, (_, _, kind, saved) = folder.steps()
-    assert kind == "saved"
+    *_, (_, _, kind, saved), ended = folder.steps()
+    assert (kind, ended[2:]) == ("saved", ("done", 0))
     folder.finish(folder.gems(*TRAIN))
     again = [s for s in folder.steps() if s[0] != process.pid]
     assert again[0][2:] == ("step", saved)

@@ -111,7 +111,6 @@ def test_a_killed_run_resumes_bit_for_bit(method, inputs, tmp_path, monkeypatch)
     assert learnt == [9, 10, 11]
     for name in ("result.json", "curve.csv", "policy.safetensors"):
         assert (resumed / name).read_bytes() == (undisturbed / name).read_bytes()
-    assert not (tmp_path / "killed" / "state").exists()
 
 
 def test_a_state_of_another_configuration_is_not_taken_up(inputs, tmp_path):

@@ -6,6 +6,8 @@ written last. 10 million slates take 220 MB.
 """
 
 import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,13 +97,17 @@ def write(folder: Path, users: int, turns: int, chunks: Any, meta: dict[str, Any
                 file.write(part)
                 digest.update(part)
         (folder / "dataset.json").unlink(missing_ok=True)
-    described = {"users": users, "turns": turns, "sha256": _combined(*contents), **meta}
-    write_json(folder / "dataset.json", described)
+    described = {"users": users, "turns": turns, **meta}
+    sha256 = _combined(contents, described)
+    write_json(folder / "dataset.json", {**described, "sha256": sha256})
 
 
-def _combined(slates: Any, clicks: Any) -> str:
-    """One digest of the contents of both arrays from the hashes of each."""
-    return hashlib.sha256(slates.digest() + clicks.digest()).hexdigest()
+def _combined(contents: Iterable[Any], described: dict[str, Any]) -> str:
+    """One digest from the hashes of slates and clicks and their description."""
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for part in contents:
+        digest.update(part.digest())
+    return digest.hexdigest()
 
 
 def _write_header(file: BinaryIO, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
@@ -127,7 +133,8 @@ def read(folder: Path) -> Dataset:
     slates = _open(folder / "slates.npy", np.dtype(np.int16), (*shape, SLATE_SIZE))
     clicks = _open(folder / "clicks.npy", np.dtype(np.uint8), (*shape, (SLATE_SIZE + 7) // 8))
     contents = (hashlib.sha256(array.reshape(-1).data) for array in (slates, clicks))
-    if _combined(*contents) != meta["sha256"]:
+    described = {name: value for name, value in meta.items() if name != "sha256"}
+    if _combined(contents, described) != meta["sha256"]:
         raise GemsError(f"The dataset {folder} is damaged: its contents are not those written.")
     return Dataset(folder, slates, clicks, meta)
 

@@ -118,7 +118,9 @@ def load(path: Path) -> Items:
             f"The item embeddings {path} have shape {values.shape}; "
             f"({SLATE_SIZE} items or more, {DIM}) is needed."
         )
-    if not np.isfinite(values).all() or not np.linalg.norm(values, axis=1).all():
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(values, axis=1)
+    if not np.isfinite(norms).all() or not norms.all():
         raise GemsError(f"The item embeddings {path} hold NaN, infinity or an all-zero item.")
     return Items(values)
 

@@ -11,7 +11,6 @@ import torch
 from gems import provenance, registry
 from gems.agents.base import Learner, Policy
 from gems.agents.context import Context
-from gems.attempt import Attempt
 from gems.config import Config, build, run_values
 from gems.data.replay import Episodes
 from gems.device import pick_device
@@ -98,40 +97,23 @@ class Run:
 def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     """Train and test ``run``, and write its folder ``output``.
 
-    ``result.json`` holds metrics only and is byte-identical for the same seed on the same machine;
-    times and hosts are in ``provenance.json``, which is written last.
+    ``result.json`` holds metrics only and is byte-identical for the same seed on the same machine.
+    It is written last.
+
+    Args:
+        run: what to train.
+        output: folder of the result.
+        state: folder of the training state, from which a killed job goes on.
+        tracker: where figures go.
 
     Raises:
-        GemsError: an input is missing or damaged, another process works on this run, or the
-            training breaks down.
+        GemsError: an input is missing or damaged, or the training breaks down.
     """
     use_one_thread()
     device = pick_device(run.config.device)
-    with Attempt(state) as attempt:
-        policy, result, curve = _trained(run, TrainingState(state, run.fingerprint()), tracker)
-        (output / "result.json").unlink(missing_ok=True)
-        save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
-        write_curve(output / "curve.csv", curve)
-        write_json(output / "result.json", result)
-        names = "result.json", "curve.csv", "policy.safetensors", "policy.json"
-        provenance.write(
-            output,
-            run.subject(),
-            run.config,
-            inputs=run.files(),
-            outputs=[output / name for name in names],
-            started=attempt.started,
-            tries=attempt.number,
-            device=str(device),
-        )
-
-
-def _trained(
-    run: Run, saved: TrainingState, tracker: Tracker
-) -> tuple[Policy, dict[str, Any], list[dict[str, float]]]:
-    """The policy of ``run``, trained and tested, with its result and its learning curve."""
     simulator = run.simulator()
     agent = run.agent(simulator)
+    saved = TrainingState(state, run.fingerprint())
     config = run.config.training
     result: dict[str, Any] = {
         "method": run.method,
@@ -141,7 +123,7 @@ def _trained(
     }
     curve: list[dict[str, float]] = []
     if isinstance(agent, Learner):
-        trainer = Trainer(agent, simulator, config, run.seed, pick_device(run.config.device))
+        trainer = Trainer(agent, simulator, config, run.seed, device)
         trainer.train(run.name, saved, tracker)
         policy, curve = agent.policy.cpu(), trainer.curve
         result["training_episodes"] = config.episodes
@@ -152,7 +134,10 @@ def _trained(
         result["training_episodes"] = 0
     result |= test_metrics(test(policy, simulator, config.test_users, run.seed))
     tracker.log({"test_return": result["test_return"]}, config.episodes)
-    return policy, result, curve
+    (output / "result.json").unlink(missing_ok=True)
+    save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
+    write_curve(output / "curve.csv", curve)
+    write_json(output / "result.json", result)
 
 
 def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any]:
