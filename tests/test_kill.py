@@ -3,6 +3,7 @@
 ``pytest tests/test_kill.py --kills 20`` makes 20 of them, a third for each kind of process.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -67,7 +68,7 @@ def checkpoint(values, path, *_):
 state.SAVE_SECONDS, state.LARGEST_SHARE = 0.1, 1.0
 vae_training.PART_BATCHES = 25
 noted(loop.Trainer, "_learn", before=lambda self: ("train", "step", self._episode))
-noted(state.TrainingState, "save", after=lambda values: ("train", "saved", values["episode"]))
+noted(state.TrainingState, "save", after=lambda values, *_: ("train", "saved", values["episode"]))
 vae = vae_training.VAETraining
 noted(vae, "training_step", before=lambda self: ("vae", "step", self.global_step))
 noted(lightning._WholeCheckpoints, "save_checkpoint", after=checkpoint)
@@ -155,12 +156,12 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture
 def moments(request):
-    """Random moments, as many as this test has kills, as shares of the time that a stage takes."""
+    """Random moments, as shares of the time that a job works: one for each kill of this test."""
     kinds = ("train", "pretrain", "snakemake")
-    kind = next(name for name in kinds if name in request.node.name)
-    share = len(range(kinds.index(kind), request.config.getoption("kills"), len(kinds)))
-    rng = random.Random(f"{kind} {time.time()}" if share > 1 else kind)
-    return [rng.random() for _ in range(share)]
+    kind = next(name for name in kinds if f"killed_{name}" in request.node.name)
+    kills = len(range(kinds.index(kind), request.config.getoption("kills"), len(kinds)))
+    rng = random.Random(kind if kills <= 1 else None)
+    return [rng.random() for _ in range(kills)]
 
 
 def assert_whole(folder: Path) -> None:
@@ -197,20 +198,25 @@ def assert_little_is_repeated(steps: list[tuple[int, str, str, int]]) -> None:
 def survive(folder: Folder, command: tuple[str, ...], moments: list[float], seconds: float) -> None:
     """Kill ``command`` at each of ``moments`` after it began to work; then let it finish."""
     for moment in moments:
-        process = folder.gems(*command)
-        while process.poll() is None and not any(s[0] == process.pid for s in folder.steps()):
-            time.sleep(0.01)
-        time.sleep(moment * seconds)
-        if process.poll() is not None:  # done before the kill: it starts afresh
-            folder.finish(process)
+        while not (process := killed(folder, command, moment * seconds)).returncode:
+            folder.finish(process)  # done before the kill: it starts afresh
             folder.forget({"train": "runs", "pretrain": "vae"}[command[0]])
-            continue
-        process.kill()
-        process.wait()
+        assert process.returncode == -signal.SIGKILL
         assert_whole(folder.path)
     folder.finish(folder.gems(*command))
     assert_little_is_repeated(folder.steps())
     assert not (folder.path / "results" / ".state").exists()
+
+
+def killed(folder: Folder, command: tuple[str, ...], seconds: float) -> subprocess.Popen:
+    """Start a command and kill it some seconds after its first step, if it is not done then."""
+    process = folder.gems(*command)
+    while process.poll() is None and not any(step[0] == process.pid for step in folder.steps()):
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    return process
 
 
 def copy_of(undisturbed: Folder, path: Path, *names: str) -> Folder:
@@ -241,26 +247,9 @@ def test_a_killed_snakemake_goes_on_to_the_same_bytes(undisturbed, moments, tmp_
     reference, seconds = undisturbed
     folder = copy_of(reference, tmp_path / "work", "items", "datasets")
     for number, moment in enumerate(moments):
-        process = folder.snakemake()
-        known = {step[0] for step in folder.steps()}
-        while process.poll() is None and not {step[0] for step in folder.steps()} - known:
-            time.sleep(0.02)
-        time.sleep(moment * (seconds["pretrain"] + seconds["train"]))
-        if process.poll() is not None:
-            folder.finish(process)
+        delay = moment * (seconds["pretrain"] + seconds["train"])
+        while not kill_snakemake(folder, number % 3, delay):
             folder.forget("vae", "runs")
-            continue
-        worker = folder.steps()[-1][0]
-        if number % 3 == 0:  # its orphan is asked to end, as the sentence of the lock says
-            process.kill()
-            process.wait()
-            with_group(process, signal.SIGTERM)
-        elif number % 3 == 1:
-            with_group(process, signal.SIGKILL)
-            process.wait()
-        else:
-            alive(worker) and os.kill(worker, signal.SIGKILL)
-            process.wait()
         assert_whole(folder.path)
         assert folder.snakemake("--unlock").wait() == 0
     folder.finish(folder.snakemake())
@@ -269,11 +258,26 @@ def test_a_killed_snakemake_goes_on_to_the_same_bytes(undisturbed, moments, tmp_
     assert not (folder.path / "results" / ".state").exists()
 
 
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+def kill_snakemake(folder: Folder, kind: int, seconds: float) -> bool:
+    """Start Snakemake and kill it, all that it started, or its job; False if it was done before."""
+    process = folder.snakemake()
+    known = {step[0] for step in folder.steps()}
+    while process.poll() is None and not {step[0] for step in folder.steps()} - known:
+        time.sleep(0.02)
+    time.sleep(seconds)
+    if process.poll() is not None:
+        folder.finish(process)
         return False
+    if kind == 0:  # its orphan is asked to end, as the sentence of the lock says
+        process.kill()
+        process.wait()
+        with_group(process, signal.SIGTERM)
+    elif kind == 1:
+        with_group(process, signal.SIGKILL)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(folder.steps()[-1][0], signal.SIGKILL)
+        return process.wait() != 0
     return True
 
 

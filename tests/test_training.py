@@ -2,13 +2,18 @@
 
 import csv
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gems import registry
 from gems.config import build
+from gems.data.replay import Episodes, Replay
 from gems.errors import GemsError
 from gems.paths import run_name
 from gems.simulator import items
@@ -113,20 +118,62 @@ def test_a_killed_run_resumes_bit_for_bit(method, inputs, tmp_path, monkeypatch)
         assert (resumed / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
+NO_EPISODES = Replay(0, 1, 0, False)
+
+
 def test_a_state_of_another_configuration_is_not_taken_up(inputs, tmp_path):
     run, other = (run_of("SlateQ", inputs, batch_episodes=n) for n in (3, 4))
     assert run.fingerprint() != other.fingerprint()
-    TrainingState(tmp_path, run.fingerprint()).save({"episode": 4})
-    assert TrainingState(tmp_path, run.fingerprint()).load() == {"episode": 4}
-    assert TrainingState(tmp_path, other.fingerprint()).load() is None
+    TrainingState(tmp_path, run.fingerprint()).save({"episode": 4}, NO_EPISODES)
+    assert TrainingState(tmp_path, run.fingerprint()).load(NO_EPISODES) == {"episode": 4}
+    assert TrainingState(tmp_path, other.fingerprint()).load(NO_EPISODES) is None
 
 
 def test_a_damaged_state_is_one_sentence(inputs, tmp_path):
     state = TrainingState(tmp_path, "x")
-    state.save({"episode": 4})
+    state.save({"episode": 4}, NO_EPISODES)
     (tmp_path / "x.pt").write_bytes(b"half")
-    with pytest.raises(GemsError, match="is damaged; remove it"):
-        state.load()
+    with pytest.raises(GemsError, match=r"is damaged; remove .*x\.pt to start again"):
+        state.load(NO_EPISODES)
+
+
+def random_episodes(rng, n):
+    episodes = Episodes.empty(n, turns=2, action_dim=3, disclosed=True)
+    episodes.slates[:] = rng.integers(0, 9, episodes.slates.shape)
+    episodes.actions[:] = rng.random(episodes.actions.shape)
+    episodes.users[:] = rng.random(episodes.users.shape)
+    return episodes
+
+
+@given(st.lists(st.integers(1, 9), max_size=12), st.integers(0, 11), st.integers(1, 12))
+def test_a_replay_saved_part_by_part_is_the_replay(sizes, killed_after, capacity):
+    """Whatever was added between two saves, and wherever the run was killed and went on."""
+    rng, replay = np.random.default_rng(0), Replay(capacity, 2, 3, True)
+    with tempfile.TemporaryDirectory() as name:
+        state = TrainingState(Path(name), "x")
+        for number, size in enumerate(sizes):
+            for _ in range(size):
+                replay.add(random_episodes(rng, 1))
+            state.save({}, replay)
+            restored = Replay(capacity, 2, 3, True)
+            reader = TrainingState(Path(name), "x")
+            assert reader.load(restored) == {}
+            assert (restored.added, restored.capacity) == (replay.added, capacity)
+            for ours, theirs in zip(restored._store, replay._store, strict=True):
+                np.testing.assert_array_equal(ours[: len(replay)], theirs[: len(replay)])
+            if number == killed_after:
+                state, replay = reader, restored
+        kept = sum(len(torch.load(p)["slates"]) for p in Path(name).glob("x.*.pt"))
+        assert kept < capacity + max(sizes, default=1)
+
+
+def test_a_replay_without_one_of_its_parts_is_one_sentence(tmp_path):
+    replay = Replay(9, 2, 3, True)
+    replay.add(random_episodes(np.random.default_rng(0), 4))
+    TrainingState(tmp_path, "x").save({}, replay)
+    (tmp_path / "x.4.pt").unlink()
+    with pytest.raises(GemsError, match=r"x\.4\.pt is damaged; remove .*x\.pt to start again"):
+        TrainingState(tmp_path, "x").load(replay)
 
 
 def test_the_checkpoint_with_the_best_validation_return_is_tested(inputs, tmp_path):

@@ -65,7 +65,7 @@ class Trainer:
         Raises:
             GemsError: a loss is not a number, or the saved state is damaged or cannot be written.
         """
-        saved = state.load()
+        saved = state.load(self._replay)
         if saved is not None:
             self._restore(saved)
         every, started = self.config.validate_every, time.monotonic()
@@ -83,7 +83,7 @@ class Trainer:
                     tracker.log({**row, "episodes_per_second": speed}, self._episode)
                     first, started = self._episode, time.monotonic()
                 if state.due() or interrupt.asked:
-                    state.save(self._state())
+                    state.save(self._state(), self._replay)
                 interrupt.end()
         self.learner.policy.load_state_dict(self._best)
 
@@ -155,7 +155,6 @@ class Trainer:
             "episode": self._episode,
             "learner": self.learner.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.learner.optimisers()],
-            "replay": self._replay.state(),
             "best": self._best,
             "best_episode": self.best_episode,
             "best_return": self.best_return,
@@ -169,7 +168,6 @@ class Trainer:
         self.learner.load_state_dict(saved["learner"])
         for optimiser, values in zip(self.learner.optimisers(), saved["optimisers"], strict=True):
             optimiser.load_state_dict(values)
-        self._replay.restore(saved["replay"])
         self._best, self.best_episode = saved["best"], saved["best_episode"]
         self.best_return, self.curve = saved["best_return"], saved["curve"]
         self._returns, self._figures = saved["returns"], saved["figures"]
