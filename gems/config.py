@@ -369,6 +369,15 @@ def needs(method: str, config: Config) -> tuple[registry.Prerequisite, ...]:
     return entry.needs
 
 
+def items_values(embedding: str, config: Config) -> dict[str, Any]:
+    """What one embedding reads of the configuration: not what is said of the other."""
+    values = config.sections("items")["items"]
+    values["files"] = {name: file for name, file in values["files"].items() if name == embedding}
+    if embedding != "focused":
+        del values["focused_peakedness"]
+    return {"items": values}
+
+
 def run_values(method: str, config: Config) -> dict[str, Any]:
     """What a run of a method reads of the configuration, every option resolved."""
     entry = registry.method(method)
@@ -413,7 +422,7 @@ def _read(source: str) -> dict[str, Any]:
         values = yaml.safe_load(source if inline else Path(source).read_text()) or {}
     except OSError as error:
         raise GemsError(f"Cannot read the configuration {name}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # as of a date in month 99
         raise GemsError(f"The configuration {name} is not valid YAML.") from None
     if not isinstance(values, dict):
         raise GemsError(f"The configuration {name} must be a mapping of options to values.")

@@ -1,9 +1,7 @@
 """What the pretrained models share of pytorch-lightning: fit, resume, keep the best."""
 
-import contextlib
 import logging
 import math
-import shutil
 import time
 import warnings
 from pathlib import Path
@@ -13,10 +11,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from gems.device import pick_device
 from gems.errors import GemsError
+from gems.files import written_whole
 from gems.progress import Progress
 from gems.tracking import Tracker
 
@@ -59,7 +59,8 @@ class _Report(Callback):
             now = time.monotonic()
             speed, self._tracked = LOG_EVERY_BATCHES / (now - self._tracked), now
             values = {k: float(v) for k, v in trainer.callback_metrics.items() if "train_" in k}
-            values |= {"train_loss": loss, "epoch": trainer.current_epoch}
+            epoch = trainer.current_epoch // (trainer.check_val_every_n_epoch or 1)
+            values |= {"train_loss": loss, "epoch": epoch}
             self._track(values | {"batches_per_second": speed}, trainer.global_step)
         self._progress.advance(1, **self._figures)
 
@@ -69,6 +70,20 @@ class _Report(Callback):
             raise GemsError(f"The validation loss is not a number at batch {trainer.global_step}.")
         self._figures["validation loss"] = values[self._monitor]
         self._track(values, trainer.global_step)
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that a kill cannot leave half written.
+
+    Those of Lightning are written to the folder for temporary files and moved, which is a copy
+    where that lies on another file system.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 def fit(
@@ -89,7 +104,8 @@ def fit(
         module: what to train.
         stage: its name in the progress bar.
         monitor: validation figure whose lowest value marks the best checkpoint.
-        state: folder of checkpoints: ``last.ckpt``, and ``best.ckpt`` for ``best_weights``.
+        state: folder of checkpoints: ``last.ckpt``, of the end of the last Lightning epoch, and
+            ``best.ckpt`` for ``best_weights``.
         device: ``auto``, ``cpu`` or ``cuda``.
         tracker: where figures go.
         total_batches: batches to expect, None if unknown.
@@ -101,7 +117,7 @@ def fit(
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     last = state / "last.ckpt"
-    earlier = _read(last) if last.is_file() else None
+    earlier = _load(last) if last.is_file() else None
     # Two of them: `save_last` would save only when the best is beaten.
     best, latest = (
         ModelCheckpoint(
@@ -109,7 +125,7 @@ def fit(
             filename=name,
             monitor=figure,
             enable_version_counter=False,
-            save_on_train_epoch_end=False,
+            save_on_train_epoch_end=figure is None,
         )
         for name, figure in (("best", monitor), ("last", None))
     )
@@ -124,17 +140,13 @@ def fit(
             num_sanity_val_steps=0,
             callbacks=[_Report(progress, tracker, monitor), *callbacks, best, latest],
             # One process, also where the variables of a SLURM job speak of more.
-            plugins=[LightningEnvironment()],
+            plugins=[LightningEnvironment(), _WholeCheckpoints()],
             **options,
         )
         if earlier is None:
             trainer.fit(module)
         elif not _stopped(earlier):
             trainer.fit(module, ckpt_path=str(last), weights_only=True)
-
-
-def _read(checkpoint: Path) -> dict[str, Any]:
-    return torch.load(checkpoint, map_location="cpu", weights_only=True)
 
 
 def _stopped(checkpoint: dict[str, Any]) -> bool:
@@ -144,16 +156,19 @@ def _stopped(checkpoint: dict[str, Any]) -> bool:
     return any(state["wait_count"] >= state["patience"] for state in early)
 
 
-def forget(state: Path) -> None:
-    """Remove the folder ``state``, and the one that it lies in if that is empty then."""
-    shutil.rmtree(state)
-    with contextlib.suppress(OSError):
-        state.parent.rmdir()
+def _load(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise GemsError(
+            f"The training state {checkpoint} is damaged; remove {checkpoint.parent} to start "
+            "again."
+        ) from error
 
 
 def best_weights(state: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Weights of the best checkpoint under ``prefix``, which is cut, and its figures."""
-    checkpoint = _read(state / "best.ckpt")
+    checkpoint = _load(state / "best.ckpt")
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint["state_dict"].items()

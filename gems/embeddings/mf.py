@@ -17,7 +17,7 @@ from gems.config import MFConfig
 from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
 from gems.errors import GemsError
-from gems.lightning import best_weights, fit, forget
+from gems.lightning import best_weights, fit
 from gems.process import use_one_thread
 from gems.randomness import stream
 from gems.tracking import Tracker
@@ -147,7 +147,7 @@ def factorise(
         data: the logged dataset.
         config: options of the factorisation.
         output: .safetensors file to write, with its configuration beside it.
-        state: folder of the training state, from which a killed job goes on; removed at the end.
+        state: folder of the training state, from which a killed job goes on.
         device: ``auto``, ``cpu`` or ``cuda``.
         tracker: where losses go.
 
@@ -181,4 +181,3 @@ def factorise(
     )
     weights, best = best_weights(checkpoints, "items.")
     save_weights(output, {"items": weights["weight"]}, described | best)
-    forget(checkpoints)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -128,12 +129,16 @@ def load_ranker(path: Path, n_items: int, latent_dim: int) -> GeMSRanker:
         GemsError: the file is missing, damaged, or of another number of items or dimensions.
     """
     weights, saved = load_weights(path), load_config(path)
-    if (saved.get("items"), saved.get("vae", {}).get("latent_dim")) != (n_items, latent_dim):
+    try:
+        config = VAEConfig.model_validate(saved.get("vae"))
+    except ValidationError as error:
+        raise GemsError(f"The VAE {path} was trained by another version of this code.") from error
+    if (saved.get("items"), config.latent_dim) != (n_items, latent_dim):
         raise GemsError(
             f"The VAE {path} was trained with {saved.get('items')} items and latent_dim "
-            f"{saved.get('vae', {}).get('latent_dim')}; {n_items} and {latent_dim} are needed."
+            f"{config.latent_dim}; {n_items} and {latent_dim} are needed."
         )
-    vae = SlateVAE(n_items, VAEConfig(**saved["vae"]))
+    vae = SlateVAE(n_items, config)
     low, high = weights.pop("bounds.low", None), weights.pop("bounds.high", None)
     try:
         vae.load_state_dict(weights)

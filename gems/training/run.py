@@ -1,25 +1,21 @@
 """One run: train a method in an environment with a seed, test it, write the result."""
 
 import csv
-import hashlib
 import logging
-import platform
-import socket
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from gems import registry
+from gems import provenance, registry
 from gems.agents.base import Learner, Policy
 from gems.agents.context import Context
 from gems.config import Config, build, run_values
 from gems.data.replay import Episodes
 from gems.device import pick_device
-from gems.digest import code_digest, value_digest
+from gems.digest import value_digest
 from gems.errors import GemsError
 from gems.files import write_json, written_whole
 from gems.process import use_one_thread
@@ -84,30 +80,38 @@ class Run:
             "config": run_values(self.method, self.config),
         }
 
-    def code(self) -> str:
-        """Digest of the code that the run executes."""
-        return code_digest(*registry.run_modules(registry.method(self.method)))
+    def subject(self) -> provenance.Subject:
+        """What the run's provenance says it is of."""
+        return provenance.Subject.of_run(self.method, self.environment, self.seed, self.config)
+
+    def files(self) -> list[Path]:
+        """The files that the run reads: its inputs, and the configuration beside weights."""
+        files = list(self.inputs.values())
+        return files + [p.with_suffix(".json") for p in files if p.suffix == ".safetensors"]
 
     def fingerprint(self) -> str:
         """Digest of code, configuration and contents of the inputs."""
         described = self.described()
-        files = list(self.inputs.values())
-        files += [path.with_suffix(".json") for path in files if path.suffix == ".safetensors"]
-        described["inputs"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-        described["code"] = self.code()
+        described["inputs"] = [provenance.sha256(path) for path in self.files()]
+        described["code"] = self.subject().code()
         return value_digest(described)
 
 
 def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     """Train and test ``run``, and write its folder ``output``.
 
-    ``result.json`` holds metrics only and is byte-identical for the same seed on the same machine;
-    times and hosts are in ``provenance.json``. ``result.json`` is written last.
+    ``result.json`` holds metrics only and is byte-identical for the same seed on the same machine.
+    It is written last.
+
+    Args:
+        run: what to train.
+        output: folder of the result.
+        state: folder of the training state, from which a killed job goes on.
+        tracker: where figures go.
 
     Raises:
         GemsError: an input is missing or damaged, or the training breaks down.
     """
-    started = datetime.now(UTC)
     use_one_thread()
     device = pick_device(run.config.device)
     simulator = run.simulator()
@@ -138,9 +142,7 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     (output / "result.json").unlink(missing_ok=True)
     save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
     write_curve(output / "curve.csv", curve)
-    write_json(output / "provenance.json", provenance(run, started, device))
     write_json(output / "result.json", result)
-    saved.remove()
 
 
 def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any]:
@@ -197,18 +199,3 @@ def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def provenance(run: Run, started: datetime, device: torch.device) -> dict[str, Any]:
-    """Where, when, with what code and packages a run was made."""
-    return {
-        **run.described(),
-        "code": run.code(),
-        "started": started.isoformat(timespec="seconds"),
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": socket.gethostname(),
-        "device": str(device),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }

@@ -53,14 +53,7 @@ def stage_config(*sections):
 
 def items_config(wildcards):
     """What one embedding reads of the configuration: not what is said of the other."""
-    values = CONFIG.sections("items")
-    files = values["items"].pop("files")
-    values["items"]["files"] = {
-        k: v for k, v in files.items() if k == wildcards.embedding
-    }
-    if wildcards.embedding != "focused":
-        del values["items"]["focused_peakedness"]
-    return json.dumps(values, sort_keys=True)
+    return json.dumps(options.items_values(wildcards.embedding, CONFIG), sort_keys=True)
 
 
 def vae_config(wildcards):

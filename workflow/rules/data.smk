@@ -6,7 +6,8 @@ rule items:
     input:
         lambda wildcards: CONFIG.items.files.get(wildcards.embedding, []),
     output:
-        LAYOUT.items("{embedding}"),
+        embeddings=LAYOUT.items("{embedding}"),
+        provenance=LAYOUT.items("{embedding}").with_suffix(".provenance.json"),
     log:
         LOGS / "items" / "{embedding}.log",
     benchmark:
@@ -21,7 +22,7 @@ rule items:
         config=items_config,
         code=code_digest("gems.simulator.items"),
     shell:
-        "gems items --embedding {wildcards.embedding} --output {output:q}"
+        "gems items --embedding {wildcards.embedding} --output {output.embeddings:q}"
         " --config {params.config:q} > {log:q} 2>&1"
 
 
@@ -33,6 +34,7 @@ rule dataset:
         slates=LAYOUT.dataset("{env}") / "slates.npy",
         clicks=LAYOUT.dataset("{env}") / "clicks.npy",
         meta=LAYOUT.dataset("{env}") / "dataset.json",
+        provenance=LAYOUT.dataset("{env}") / "provenance.json",
     log:
         LOGS / "datasets" / "{env}.log",
     benchmark:

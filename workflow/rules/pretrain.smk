@@ -12,6 +12,9 @@ rule vae:
         config=LAYOUT.vae(
             "{env}", "{latent_dim}", "{beta}", "{click}", "{seed}"
         ).with_suffix(".json"),
+        provenance=LAYOUT.vae(
+            "{env}", "{latent_dim}", "{beta}", "{click}", "{seed}"
+        ).with_suffix(".provenance.json"),
     log:
         LOGS / "vae" / "{env}_d{latent_dim}_KL{beta}_click{click}_seed{seed}.log",
     benchmark:
@@ -41,6 +44,7 @@ rule mf:
     output:
         weights=LAYOUT.mf("{env}"),
         config=LAYOUT.mf("{env}").with_suffix(".json"),
+        provenance=LAYOUT.mf("{env}").with_suffix(".provenance.json"),
     log:
         LOGS / "mf" / "{env}.log",
     benchmark:
