@@ -3,7 +3,8 @@
 Every figure is a median over several repeats after a warm-up, on one thread, and is also given in
 G, the time of a 1024 x 1024 x 1024 float32 matrix product measured right before it, so that figures
 hold on a noisy machine. ``--json FILE`` writes them all. Figures of the code that the paper's
-authors released were taken in the same way.
+authors released were taken in the same way. Rows that end in a number of turns or items tell how
+the cost grows; each is measured in a process of its own, which also gives its peak memory.
 """
 
 import argparse
@@ -16,8 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -42,6 +43,7 @@ from gems.training.run import Run
 from gems.weights import save_weights
 
 ENVIRONMENT, SEED = "focused_topdown", 1
+TURNS, ITEMS = (100, 200, 400), (1_000, 10_000, 100_000)
 CONFIG = build({"tracking": {"mode": "disabled"}})
 CPU = torch.device("cpu")
 
@@ -51,7 +53,7 @@ class Row:
     """One line of the table; ``reach`` and ``released`` are in G, or in the row's own unit."""
 
     name: str
-    measure: Callable[[], tuple[float, str]]
+    measure: Callable[[], tuple[float, str] | tuple[float, str, float]]
     reach: float | None = None
     released: float | None = None
 
@@ -119,7 +121,7 @@ def agent(method: str) -> tuple[Learner, Simulator]:
 
 def logging_slate() -> tuple[float, str]:
     """Seconds to log one slate."""
-    users = 2000
+    users = 2_000_000 // CONFIG.items.count
     config = CONFIG.logging.model_copy(update={"users": users})
     folder, environment = Path(_FOLDER.name) / "logging", simulator()
     seconds, unit = median(lambda: log_users(environment, config, ENVIRONMENT, folder), 3)
@@ -205,6 +207,15 @@ def memory() -> tuple[float, str]:
     return _train(training)[1], "GB"
 
 
+def scaled(row: str, option: str, value: int) -> tuple[float, str, float]:
+    """Seconds, unit and peak GB of another row with ``value`` turns or items, in a new process."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        command = [sys.executable, __file__, row, option, str(value), "--json", file.name]
+        subprocess.run(command, check=True, capture_output=True)
+        (figure,) = json.load(file)
+    return figure["value"], figure["unit"], figure["peak_gb"]
+
+
 # Released: seconds on a machine where G was 35 ms, divided by it.
 ROWS = [
     Row("logging", logging_slate, 0.00035, 0.026),
@@ -237,12 +248,28 @@ ROWS = [
     Row("mf_batch", mf_batch),
     Row("start", start, 5),
     Row("memory", memory, 0.7, 7.5),
+    *(
+        Row(f"{row}:{value}_{option}", partial(scaled, row, f"--{option}", value))
+        for option, values, rows in (
+            ("turns", TURNS, ("collect:SAC+GeMS", "update:SAC+GeMS")),
+            (
+                "items",
+                ITEMS,
+                ("logging", "collect:SAC+TopK-ideal", "collect:SAC+GeMS", "vae_batch"),
+            ),
+        )
+        for row in rows
+        for value in values
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured of one row; ``in_g`` is missing where G means nothing."""
+    """What was measured of one row; ``in_g`` is missing where G means nothing.
+
+    ``peak_gb`` is the peak memory of the process that measured it, where that did nothing else.
+    """
 
     row: str
     value: float
@@ -251,15 +278,16 @@ class Figure:
     in_g: float | None
     reach: float | None
     released: float | None
+    peak_gb: float | None
 
 
 def measure(row: Row) -> Figure:
     """Measure G, then the row."""
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
     g, _ = median(lambda: a @ b, 9)
-    value, unit = row.measure()
+    value, unit, *peak = row.measure()
     in_g = value / g if unit == "s" else None
-    return Figure(row.name, value, unit, g, in_g, row.reach, row.released)
+    return Figure(row.name, value, unit, g, in_g, row.reach, row.released, *(peak or [None]))
 
 
 def shown(figure: Figure) -> str:
@@ -268,7 +296,7 @@ def shown(figure: Figure) -> str:
     value = in_ms if figure.unit == "s" else f"{figure.value:.3g} {figure.unit}"
     cells = [figure.row, value, f"{figure.g_seconds * 1e3:.1f} ms"]
     compared = (figure.in_g, figure.reach, figure.released)
-    cells += ["" if value is None else f"{value:.3g}" for value in compared]
+    cells += ["" if value is None else f"{value:.3g}" for value in (*compared, figure.peak_gb)]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -278,18 +306,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(names))
     parser.add_argument("--json", type=Path, help="file to write all figures to")
+    parser.add_argument("--turns", type=int, default=100, help="turns of an episode")
+    parser.add_argument("--items", type=int, default=1000, help="number of items")
     args = parser.parse_args()
     if unknown := set(args.rows) - set(names):
         parser.error(f"unknown row {min(unknown)}; allowed: {', '.join(names)}")
+    global CONFIG
+    scale = {"items": {"count": args.items}, "simulator": {"turns": args.turns}}
+    CONFIG = build({"tracking": {"mode": "disabled"}, **scale})
     use_one_thread()
-    print(
-        "| Row | Median | G | In G | Reach | Released |\n| --- | ---: | ---: | ---: | ---: | ---: |"
-    )
+    print("| Row | Median | G | In G | Reach | Released | Peak GB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     figures = []
     for row in ROWS:
         if not args.rows or row.name in args.rows:
             figures.append(measure(row))
             print(shown(figures[-1]), flush=True)
+    if len(figures) == 1 and figures[0].peak_gb is None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        figures = [replace(figures[0], peak_gb=peak)]
     if args.json:
         args.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
 
