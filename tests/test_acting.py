@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gems import registry
+from gems.agents import sac_gems
 from gems.agents.context import Context
 from gems.compiled import add_product, exponentials, largest, padded, sigmoid, tanh
 from gems.config import build
@@ -79,7 +80,8 @@ def test_users_are_those_of_the_batched_simulator(models, method):
 @pytest.mark.parametrize("fidelity", ["released", "paper"])
 @pytest.mark.parametrize("method", [name for name in TRAINED if name.startswith("SAC")])
 @torch.inference_mode()
-def test_slates_and_actions_are_those_of_the_plain_actor(models, method, fidelity):
+def test_slates_and_actions_are_those_of_the_plain_actor(models, monkeypatch, method, fidelity):
+    monkeypatch.setattr(sac_gems, "BLOCK_ITEMS", 32)  # a table of several blocks
     policy, _, episode = played(method, models, fidelity)
     noise = iter(draws_of(policy))
     policy.head.noise = lambda like, generator: next(noise).unsqueeze(0)

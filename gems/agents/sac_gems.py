@@ -4,10 +4,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from gems.agents.acting import (
-    Array,
     LayerArrays,
     from_rectified,
     layer_arrays,
@@ -20,14 +20,25 @@ from gems.agents.sac import SAC, SACPolicy
 from gems.compiled import add_product, jit_fused, largest, padded
 from gems.rankers.vae import GeMSRanker, load_ranker
 
+# Items that are compared with all slots before the next ones: their table stays in the cache.
+BLOCK_ITEMS = 1024
+
 
 class GeMSArrays(NamedTuple):
-    """The decoder of a slate VAE, and its item table with one row a dimension."""
+    """The decoder of a slate VAE, and its item table in blocks.
+
+    Attributes:
+        first: layer of the decoder.
+        second: layer of the decoder.
+        slots: layer to the slots' vectors.
+        blocks: (blocks, dim, block of items), the item table.
+        n_items: number of items; the last block is filled up with zeros.
+    """
 
     first: LayerArrays
     second: LayerArrays
     slots: LayerArrays
-    by_dim: Array
+    blocks: NDArray[np.float32]
     n_items: int
 
 
@@ -39,12 +50,18 @@ def _decode(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> Non
     for k in range(hidden.shape[0]):
         hidden[k] = max(hidden[k], np.float32(0))
     slots = from_rectified(arrays.slots, hidden)
-    dim = arrays.by_dim.shape[0]
-    logits = np.empty(arrays.by_dim.shape[1], dtype=np.float32)
-    for slot in range(slate.shape[0]):
-        logits[:] = 0
-        add_product(logits, slots[slot * dim : (slot + 1) * dim], arrays.by_dim)
-        slate[slot] = largest(logits[: arrays.n_items])
+    dim, size = arrays.blocks.shape[1:]
+    logits, best = np.empty(size, dtype=np.float32), np.empty(slate.shape[0], dtype=np.float32)
+    best[:] = -np.inf
+    for number in range(arrays.blocks.shape[0]):
+        start = number * size
+        within = min(size, arrays.n_items - start)
+        for slot in range(slate.shape[0]):
+            logits[:] = 0
+            add_product(logits, slots[slot * dim : (slot + 1) * dim], arrays.blocks[number])
+            found = largest(logits[:within])
+            if logits[found] > best[slot]:
+                best[slot], slate[slot] = logits[found], start + found
 
 
 class GeMSPolicy(SACPolicy):
@@ -61,8 +78,9 @@ class GeMSPolicy(SACPolicy):
         vae = self.ranker.vae
         first, second = (layer for layer in vae.decoder if isinstance(layer, nn.Linear))
         layers = layer_arrays(first), layer_arrays(second), layer_arrays(vae.slate_head)
-        by_dim = padded(vae.items.weight.t()).numpy()
-        return GeMSArrays(*layers, by_dim, vae.items.num_embeddings)
+        by_dim = padded(vae.items.weight.t(), columns=BLOCK_ITEMS)
+        blocks = by_dim.unflatten(1, (-1, BLOCK_ITEMS)).transpose(0, 1).contiguous()
+        return GeMSArrays(*layers, blocks.numpy(), vae.items.num_embeddings)
 
 
 def gems(context: Context) -> SAC:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 # Logits of a block of rows stay in the cache; those of a batch of 256 slates would be 10 MB.
 BLOCK_LOGITS = 128_000
+# Fewer rows would make no matrix product of it.
+LEAST_ROWS = 64
 
 
 class _ItemCrossEntropy(torch.autograd.Function):
@@ -15,7 +17,7 @@ class _ItemCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, slots: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         grad = torch.empty_like(slots)
-        rows = max(1, BLOCK_LOGITS // len(table))
+        rows = max(LEAST_ROWS, BLOCK_LOGITS // len(table))
         scratch = slots.new_empty(min(rows, len(slots)), len(table))
         loss = slots.new_zeros(())
         for block, wanted, out in zip(
