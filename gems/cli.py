@@ -1,6 +1,7 @@
-"""The command line: ``gems items | simulate | pretrain | mf | train | evaluate | table``."""
+"""The command line: ``gems items | simulate | pretrain | mf | train | evaluate | table | ...``."""
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -15,7 +16,8 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Matrix products on a GPU are reproducible only with a workspace of fixed size.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-from gems import registry  # noqa: E402
+from gems import registry, variants  # noqa: E402
+from gems.analysis.catalogue import FIGURES, TABLES  # noqa: E402
 from gems.config import load, needs  # noqa: E402
 from gems.errors import GemsError  # noqa: E402
 from gems.paths import Layout, run_name  # noqa: E402
@@ -84,8 +86,10 @@ def train_command(args: Arguments) -> None:
     from gems.tracking import Tracker
     from gems.training.run import Run, execute
 
-    config = load(args.config)
     entry = registry.method(args.method)
+    config = variants.apply(load(args.config), args.method, args.variant)
+    if args.variant:
+        args.config.append(json.dumps(variants.VARIANTS[args.variant]))
     registry.environment(args.env)
     layout, vae = Layout(Path(config.results)), config.vae
     inputs = {"items": args.items or _need_items(layout, args)}
@@ -96,27 +100,40 @@ def train_command(args: Arguments) -> None:
     if "mf" in needs(args.method, config):
         command = f"gems mf --env {args.env}"
         inputs["mf"] = args.mf or _need(layout.mf(args.env), "item table", command, args)
-    name = run_name(args.method, args.env, args.seed, vae.beta, vae.lambda_click)
-    run = Run(name, args.method, args.env, args.seed, config, inputs)
-    tags = [entry.label, args.env, f"seed_{args.seed}"]
+    name = run_name(args.method, args.env, args.seed, vae.beta, vae.lambda_click, args.variant)
+    run = Run(name, args.method, args.env, args.seed, config, inputs, args.variant)
+    tags = [entry.label, args.env, f"seed_{args.seed}", *filter(None, [args.variant])]
     with Tracker(config.tracking, name, tags, run.described()) as tracker:
         execute(run, args.output or layout.run(name), layout.state("runs", name), tracker)
 
 
 def evaluate_command(args: Arguments) -> None:
     """Test the policy of a finished run on fresh users and print the metrics as JSON."""
-    import json
-
     from gems.training.run import evaluate
 
     print(json.dumps(evaluate(args.run, args.users, args.seed), indent=2, sort_keys=True))
 
 
 def table_command(args: Arguments) -> None:
-    """Write Table 2 from the results of runs."""
-    from gems.analysis.tables import write_table2
+    """Write Table 2, or another table, from the results of runs."""
+    from gems.analysis.catalogue import write_table
 
-    write_table2(args.results, args.output)
+    write_table(args.name, args.results, args.output)
+
+
+def figure_command(args: Arguments) -> None:
+    """Draw a figure from the results of runs, and the other files in their folders."""
+    from gems.analysis.catalogue import draw_figure
+
+    draw_figure(args.name, args.results, args.output)
+
+
+def configuration_command(args: Arguments) -> None:
+    """Write every option as it is under a configuration, as YAML and as a page."""
+    from gems.options import write_resolved
+
+    config = load(args.config)
+    write_resolved(config, args.output or Path(config.results) / "configuration.yaml")
 
 
 def options_command(args: Arguments) -> None:
@@ -209,6 +226,12 @@ def parser() -> argparse.ArgumentParser:
     given(command, "items", "file of item embeddings")
     given(command, "vae", "file of a pretrained slate VAE")
     given(command, "mf", "file of an item table")
+    command.add_argument(
+        "--variant",
+        default="",
+        metavar="NAME",
+        help=f"variant of the run: {', '.join(variants.VARIANTS)}; default: the main run",
+    )
     configured(command, "folder of the result")
 
     command = add("evaluate", evaluate_command)
@@ -217,10 +240,24 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=_seed, help="seed of the users; default: that of the run")
 
     command = add("table", table_command)
-    command.add_argument("results", type=Path, nargs="+", help="result.json files of runs")
     command.add_argument(
-        "--output", type=Path, required=True, help="CSV file; Markdown goes beside"
+        "--name",
+        choices=TABLES,
+        default="table2",
+        help=f"{', '.join(TABLES)}; default: table2; table1 takes no results",
     )
+    command.add_argument("results", type=Path, nargs="*", help="result.json files of runs")
+    command.add_argument(
+        "--output", type=Path, required=True, help="CSV file; Markdown, LaTeX, HTML go beside"
+    )
+
+    command = add("figure", figure_command)
+    command.add_argument("--name", choices=FIGURES, required=True, help=", ".join(FIGURES))
+    command.add_argument("results", type=Path, nargs="+", help="result.json files of runs")
+    command.add_argument("--output", type=Path, required=True, help="PDF file; a PNG goes beside")
+
+    command = add("configuration", configuration_command)
+    configured(command, "YAML file; HTML goes beside")
 
     command = add("options", options_command)
     command.add_argument("--schema", action="store_true", help="as a JSON schema, in YAML")

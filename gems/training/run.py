@@ -15,7 +15,7 @@ import torch
 from gems import registry
 from gems.agents.base import Learner, Policy
 from gems.agents.context import Context
-from gems.config import Config, build, run_values
+from gems.config import Config, SimulatorConfig, build, run_values
 from gems.data.replay import Episodes
 from gems.device import pick_device
 from gems.digest import code_digest, value_digest
@@ -27,6 +27,7 @@ from gems.simulator import items
 from gems.simulator.simulator import Simulator
 from gems.tracking import Tracker
 from gems.training.loop import Trainer
+from gems.training.recording import RecordingSimulator
 from gems.training.rollout import rollout
 from gems.training.state import TrainingState
 from gems.weights import load_config, load_weights, save_weights
@@ -43,6 +44,7 @@ class Run:
         seed: seed of the run.
         config: the configuration.
         inputs: files by name: ``items``, and ``vae`` or ``mf`` for methods that need them.
+        variant: key of ``variants.VARIANTS`` that ``config`` follows; "" for a main run.
     """
 
     name: str
@@ -51,11 +53,19 @@ class Run:
     seed: int
     config: Config
     inputs: dict[str, Path]
+    variant: str = ""
 
     def simulator(self) -> Simulator:
         """The environment of the run."""
+        return Simulator(*self._simulated())
+
+    def recording_simulator(self) -> RecordingSimulator:
+        """The same environment, which counts what happens in it."""
+        return RecordingSimulator(*self._simulated())
+
+    def _simulated(self) -> tuple[items.Items, registry.Environment, SimulatorConfig]:
         environment = registry.environment(self.environment)
-        return Simulator(items.load(self.inputs["items"]), environment, self.config.simulator)
+        return items.load(self.inputs["items"]), environment, self.config.simulator
 
     def agent(self, simulator: Simulator) -> Policy | Learner:
         """The untrained agent; its weights are drawn from the seed."""
@@ -77,6 +87,7 @@ class Run:
                 **asdict(registry.environment(self.environment)),
             },
             "seed": self.seed,
+            "variant": self.variant,
             "inputs": {name: str(path) for name, path in self.inputs.items()},
             "config": run_values(self.method, self.config),
         }
@@ -84,6 +95,12 @@ class Run:
     def code(self) -> str:
         """Digest of the code that the run executes."""
         return code_digest(*registry.run_modules(registry.method(self.method)))
+
+    def logged_users(self) -> int | None:
+        """Logged users that the pretrained models of the run have seen; None if it has none."""
+        models = [path for path in self.inputs.values() if path.suffix == ".safetensors"]
+        users = [load_config(path).get("dataset", {}).get("users") for path in models]
+        return min((n for n in users if n is not None), default=None)
 
     def fingerprint(self) -> str:
         """Digest of code, configuration and contents of the inputs."""
@@ -128,11 +145,14 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     else:
         policy = agent
         result["training_episodes"] = 0
-    result |= test_metrics(test(policy, simulator, config.test_users, run.seed))
+    tested = run.recording_simulator()
+    result |= test_metrics(test(policy, tested, config.test_users, run.seed))
     tracker.log({"test_return": result["test_return"]}, config.episodes)
     (output / "result.json").unlink(missing_ok=True)
     save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
     write_curve(output / "curve.csv", curve)
+    tested.write_turns(output / "turns.csv")
+    tested.write_scores(output / "scores.csv")
     write_json(output / "provenance.json", provenance(run, started, device))
     write_json(output / "result.json", result)
     saved.remove()
@@ -199,6 +219,7 @@ def provenance(run: Run, started: datetime, device: torch.device) -> dict[str, A
     return {
         **run.described(),
         "code": run.code(),
+        "logged_users": run.logged_users(),
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname(),
