@@ -8,7 +8,6 @@ from gems.analysis import style
 from gems.analysis.aggregate import aggregate
 from gems.analysis.runs import main_runs
 from gems.analysis.scale import scale_note
-from gems.analysis.tables import OURS
 from gems.errors import GemsError
 from gems.registry import METHODS
 
@@ -40,9 +39,6 @@ def draw(runs: pd.DataFrame) -> Figure:
         all_axes[0].axvline(value, color="black", linewidth=0.7, linestyle=":")
     all_axes[1].axvline(0.5, color="black", linewidth=0.7, linestyle=":")
     all_axes[1].set_xlim(-0.03, 1.03)
-    if OURS in present:
-        place = present.index(OURS)
-        all_axes[1].text(0.5, place, "–", ha="center", va="center")
     return figure
 
 

@@ -28,21 +28,28 @@ def draw(runs: pd.DataFrame) -> Figure:
     columns = min(3, len(environments))
     rows = -(-len(environments) // columns)
     width = style.PAGE if columns > 1 else 4.6
-    note = scale_note(with_fidelity(runs))
+    runs = with_fidelity(runs)
+    note = scale_note(runs)
     figure = style.new_figure(width, 0.8 + 2.1 * rows, note)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, environment in zip(grid.flat, environments, strict=False):
-        _panel(axes, table[table["environment"] == environment].reset_index())
+        of_environment = table[table["environment"] == environment].reset_index()
+        _panel(axes, of_environment, runs[runs["environment"] == environment])
         axes.set_title(style.environment_title(environment))
     for axes in grid.flat[len(environments) :]:
         axes.set_axis_off()
     figure.supylabel("Test return [clicks per episode]", size=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    bars_first = sorted(
+        zip(labels, handles, strict=True), key=lambda entry: entry[0] == style.label(OURS)
+    )
+    names, drawn = zip(*bars_first, strict=True)
+    figure.legend(drawn, names, loc="outside upper center", ncols=4)
     return figure
 
 
-def _panel(axes: Axes, table: pd.DataFrame) -> None:
+def _panel(axes: Axes, table: pd.DataFrame, runs: pd.DataFrame) -> None:
+    places = {name: place for place, name in enumerate(table["method"])}
     for side, (name, shift, hatch) in SIDES.items():
         axes.bar(
             table.index + shift,
@@ -56,6 +63,10 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
             error_kw={"capsize": 2.5, "elinewidth": 0.9},
             label=name,
         )
+        labels = runs["method"].map(style.label)
+        seeds = runs[(runs["fidelity"] == side) & labels.isin(list(places))]
+        across = [places[style.label(method)] + shift - 0.09 for method in seeds["method"]]
+        axes.plot(across, seeds["test_return"], "o", color="black", mfc="white", markersize=3)
     ours = table["gems_mean"].dropna()
     if len(ours):
         look = style.look(OURS)

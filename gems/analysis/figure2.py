@@ -65,9 +65,10 @@ def draw(runs: pd.DataFrame) -> Figure:
         _panel(axes, read_csv(run["folder"], "scores.csv", COLUMNS), threshold)
         axes.set_title(f"{title}\nmean return {run['test_return']:.1f}")
     all_axes[0].set_ylabel("Recommended items [%]")
-    figure.supxlabel("Score of the item for the user, bored topics set to 0", size=8)
+    all_axes[len(drawn) // 2].set_xlabel("Score of the item for the user, 0 in bored topics")
     handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", title="Bored topics")
+    figure.legend(handles[2:], labels[2:], loc="outside right upper", title="Bored topics")
+    figure.legend(handles[:2], labels[:2], loc="outside right lower")
     return figure
 
 
@@ -91,5 +92,8 @@ def _panel(axes: Axes, scores: pd.DataFrame, threshold: float) -> None:
         )
         bottom += values
     mean = scores["score_sum"].sum() / scores["count"].sum()
+    axes.use_sticky_edges = False
+    axes.autoscale_view()
+    style.from_zero(axes)
     axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label="threshold")
     axes.axvline(mean, color="#D55E00", linewidth=1.2, label="mean score")

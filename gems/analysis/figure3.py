@@ -120,4 +120,4 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
             label=f"d = {dim}",
         )
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-    axes.set_xmargin(0.08)
+    axes.set_xlim(-0.5, len(values) - 0.5)

@@ -37,7 +37,7 @@ class Sheet:
     """A table for people.
 
     Attributes:
-        title: heading.
+        title: heading; that of a table of the paper ends in its number.
         columns: heads of the columns.
         groups: (name of a group, or "" for none; its rows of cells).
         caption: what the figures are.
@@ -103,7 +103,7 @@ def to_latex(sheet: Sheet) -> str:
     def shown(cell: Cell) -> str:
         text = _escaped(cell.text)
         text = rf"\textbf{{{text}}}" if cell.bold else text
-        return rf"{text}\textsuperscript{{\dag}}" if cell.dagger else text
+        return rf"{text}$^{{\dagger}}$" if cell.dagger else text
 
     n = len(sheet.columns)
     lines = [
@@ -111,8 +111,8 @@ def to_latex(sheet: Sheet) -> str:
         r"\usepackage[utf8]{inputenc}",
         r"\usepackage[margin=1.5cm]{geometry}",
         r"\usepackage{booktabs}",
-        r"\usepackage{textcomp}",
         r"\begin{document}",
+        rf"\renewcommand{{\thetable}}{{{sheet.title.split()[-1]}}}",
         r"\begin{table}",
         r"\centering",
         r"\small",
@@ -133,7 +133,7 @@ def to_latex(sheet: Sheet) -> str:
 def _escaped(text: str) -> str:
     text = text.replace("\\", r"\textbackslash ")
     text = re.sub(r"([&%$#_{}])", r"\\\1", text)
-    marks = {"±": r"$\pm$", "†": r"\dag{}", "γ": r"$\gamma$", "β": r"$\beta$", "λ": r"$\lambda$"}
+    marks = {"±": r"$\pm$", "†": r"$\dagger$", "γ": r"$\gamma$", "β": r"$\beta$", "λ": r"$\lambda$"}
     for mark, command in marks.items():
         text = text.replace(mark, command)
     return text

@@ -53,7 +53,8 @@ def draw(runs: pd.DataFrame) -> Figure:
     for axes in grid.flat[len(environments) :]:
         axes.set_axis_off()
     figure.supylabel("Validation return [clicks per episode]", size=8)
-    figure.supxlabel("Training episodes", size=8)
+    for axes in grid[-1]:
+        axes.set_xlabel("Training episodes")
     style.method_legend(figure, grid.flat)
     return figure
 

@@ -103,13 +103,11 @@ def main_runs(runs: pd.DataFrame) -> pd.DataFrame:
         GemsError: two of them differ only in their VAE.
     """
     runs = runs[runs["variant"] == ""]
-    twice = runs[runs.duplicated(RUN)]
+    twice = runs[runs.duplicated(RUN, keep=False)]
     if len(twice):
-        raise GemsError(
-            "{} in {} has results of several VAEs with seed {}; give those of one.".format(
-                *(twice.iloc[0][field] for field in RUN)
-            )
-        )
+        same = twice.groupby(RUN).get_group(tuple(twice.iloc[0][RUN]))
+        names = " and ".join(folder.name for folder in same["folder"][:2])
+        raise GemsError(f"{names} differ in their VAE only; give the runs of one VAE.")
     return runs
 
 
@@ -134,7 +132,7 @@ def read_csv(folder: Path, name: str, columns: Iterable[str]) -> pd.DataFrame:
     """
     path = folder / name
     try:
-        table = pd.read_csv(path, float_precision="round_trip")
+        table = pd.read_csv(path)
     except FileNotFoundError:
         raise GemsError(f"{path} does not exist; the run is older than this figure.") from None
     except (OSError, ValueError) as error:

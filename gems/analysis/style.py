@@ -1,5 +1,6 @@
 """One look for all figures: colour-blind-safe, told apart in grey too, readable in print."""
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import Bbox
 
 from gems.errors import GemsError
 from gems.files import written_whole
@@ -18,7 +20,7 @@ from gems.registry import ENVIRONMENTS, METHODS
 COLUMN, PAGE = 3.5, 7.2
 DPI = 200
 NOTE_COLOUR = "#a33c00"
-NOTE_INCHES = 0.24
+NOTE_LINE_INCHES, NOTE_LETTERS_PER_INCH = 0.11, 20
 
 SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -95,12 +97,14 @@ def styled() -> Iterator[None]:
 
 def new_figure(width: float, height: float, note: str) -> Figure:
     """A figure in inches that keeps its lowest strip for ``note``, the scale of the runs."""
-    strip = NOTE_INCHES / height if note else 0
+    lines = textwrap.wrap(note, int(width * NOTE_LETTERS_PER_INCH))
+    strip = (len(lines) * NOTE_LINE_INCHES + 0.1) / height if lines else 0
     figure = Figure(
         figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, strip, 1, 1 - strip))
     )
-    if note:
-        figure.text(0.01, 0.01, note, color=NOTE_COLOUR, size=6.5, style="italic", va="bottom")
+    if lines:
+        text = figure.text(0.05 / width, 0.05 / height, "\n".join(lines), va="bottom")
+        text.set(color=NOTE_COLOUR, size=6.5, style="italic")
     return figure
 
 
@@ -134,8 +138,17 @@ def save(figure: Figure, output: Path) -> None:
     """
     if output.suffix != ".pdf":
         raise GemsError(f"Figures are written to a file that ends in .pdf, not to {output}.")
+    _settle(figure)
     with written_whole(output.with_suffix(".png")) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
     with written_whole(output) as temporary:
         metadata = dict.fromkeys(["CreationDate", "ModDate", "Producer", "Creator"])
         figure.savefig(temporary, format="pdf", metadata=metadata)
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once and for all, rounding away the noise of the constraint solver."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(Bbox(axes.get_position().get_points().round(6)))

@@ -47,7 +47,8 @@ def draw(runs: pd.DataFrame) -> Figure:
         column[0].set_title(style.environment_title(environment))
     for axes, name in zip(grid[:, 0], FIGURES.values(), strict=True):
         axes.set_ylabel(name)
-    figure.supxlabel("Turn of the test episode", size=8)
+    for axes in grid[-1]:
+        axes.set_xlabel("Turn of the test episode")
     style.method_legend(figure, grid[0])
     return figure
 
