@@ -128,7 +128,7 @@ def figure_command(args: Arguments) -> None:
     draw_figure(args.name, args.results, args.output)
 
 
-def configuration_command(args: Arguments) -> None:
+def resolve_command(args: Arguments) -> None:
     """Write every option as it is under a configuration, as YAML and as a page."""
     from gems.options import write_resolved
 
@@ -256,7 +256,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("results", type=Path, nargs="+", help="result.json files of runs")
     command.add_argument("--output", type=Path, required=True, help="PDF file; a PNG goes beside")
 
-    command = add("configuration", configuration_command)
+    command = add("resolve", resolve_command)
     configured(command, "YAML file; HTML goes beside")
 
     command = add("options", options_command)

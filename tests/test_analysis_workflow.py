@@ -98,7 +98,11 @@ AUDIT = {"baseline_audit", "figure_baseline_audit"}
             TABLE_2 | CURVES | AUDIT | {"figure2", "figure3"},
         ),
         ({"analysis": {"betas": [1.0, 2.0]}}, {"vae": 2, "train": 2}, {"figure3"}),
-        ({"analysis": {"audit_environments": ["focused_mix"]}}, {"train": 7, "vae": 1}, AUDIT),
+        (
+            {"analysis": {"audit_environments": ["focused_mix"]}},
+            {"train": 7, "vae": 1, "mf": 1},
+            AUDIT,
+        ),
         ({"vae": {"latent_dim": 16}}, {"train": 2}, None),
         ({"slateq": {"credit": "chosen"}}, {"train": 2}, AUDIT),
     ],

@@ -8,7 +8,8 @@ from gems import cli, options, registry
 from gems.data import dataset
 from gems.simulator import items
 
-COMMANDS = ["items", "simulate", "pretrain", "mf", "train", "evaluate", "table", "options"]
+COMMANDS = ["items", "simulate", "pretrain", "mf", "train", "evaluate", "table", "figure"]
+COMMANDS += ["resolve", "options"]
 TINY = {
     "results": "out",
     "items": {"count": 60},

@@ -40,9 +40,8 @@ def draw(runs: pd.DataFrame) -> Figure:
         axes.set_axis_off()
     figure.supylabel("Test return [clicks per episode]", size=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    bars_first = sorted(
-        zip(labels, handles, strict=True), key=lambda entry: entry[0] == style.label(OURS)
-    )
+    bars = [name for name, *_ in SIDES.values()]
+    bars_first = sorted(zip(labels, handles, strict=True), key=lambda entry: entry[0] not in bars)
     names, drawn = zip(*bars_first, strict=True)
     figure.legend(drawn, names, loc="outside upper center", ncols=4)
     return figure
@@ -66,7 +65,10 @@ def _panel(axes: Axes, table: pd.DataFrame, runs: pd.DataFrame) -> None:
         labels = runs["method"].map(style.label)
         seeds = runs[(runs["fidelity"] == side) & labels.isin(list(places))]
         across = [places[style.label(method)] + shift - 0.09 for method in seeds["method"]]
-        axes.plot(across, seeds["test_return"], "o", color="black", mfc="white", markersize=3)
+        one = "One seed" if side == "paper" else None
+        axes.plot(
+            across, seeds["test_return"], "o", color="black", mfc="white", markersize=3, label=one
+        )
     ours = table["gems_mean"].dropna()
     if len(ours):
         look = style.look(OURS)

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gems.analysis import style
 from gems.analysis.runs import main_runs, read_csv
@@ -55,6 +56,9 @@ def draw(runs: pd.DataFrame) -> Figure:
     figure.supylabel("Validation return [clicks per episode]", size=8)
     for axes in grid[-1]:
         axes.set_xlabel("Training episodes")
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     style.method_legend(figure, grid.flat)
     return figure
 

@@ -159,7 +159,7 @@ rule configuration:
         config=CONFIG.model_dump_json(),
         code=code_digest("gems.options"),
     shell:
-        "gems configuration --config {params.config:q} --output {output.yaml:q} > {log:q} 2>&1"
+        "gems resolve --config {params.config:q} --output {output.yaml:q} > {log:q} 2>&1"
 
 
 rule figure2:
