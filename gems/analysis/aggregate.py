@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gems.analysis import layout
+from gems.analysis.layout import Cell, Sheet
 from gems.analysis.runs import main_runs, read_results
 from gems.analysis.scale import is_paper_scale, scale_note
 from gems.analysis.statistics import (
@@ -23,6 +24,14 @@ from gems.errors import GemsError
 from gems.registry import ENVIRONMENTS, METHODS
 
 ZERO, ONE = "Random", "SAC+TopK-ideal"
+NAMES = {
+    "iqm": "Interquartile mean of normalised returns",
+    "mean": "Mean of normalised returns",
+    "probability_of_improvement": "Probability that SAC+GeMS beats the method",
+    "hedges_g": "Hedges' g of SAC+GeMS over the method",
+    "welch_p": "p value of Welch's test against SAC+GeMS",
+    "holm_p": "The same by Holm's correction",
+}
 CAPTION = (
     "Interquartile mean and mean of test returns normalised by Random (0) and SAC+TopK (ideal) "
     "(1), and the probability that a run of SAC+GeMS beats one of the method, all with 95 % "
@@ -145,6 +154,22 @@ def write_aggregate(results: Iterable[Path], output: Path) -> None:
     if not len(runs):
         raise GemsError("The statistics need at least one result file.")
     table = aggregate(runs)
-    shown = table.drop(columns="paper_scale")
-    sheet = layout.sheet_of("Statistics over environments", shown, CAPTION, scale_note(runs))
-    layout.write(output, table, sheet, ".html")
+    layout.write(output, table, sheet(table, scale_note(runs)), ".html")
+
+
+def sheet(table: pd.DataFrame, scale: str) -> Sheet:
+    """The statistics as people read them, a group each."""
+    columns = ["Method", "Environment", "Value", "95 % interval", "Environments", "Runs"]
+    groups = []
+    for name, title in NAMES.items():
+        rows = []
+        for _, row in table[table["statistic"] == name].iterrows():
+            known = not math.isnan(row["low"])
+            span = f"{row['low']:.3f} to {row['high']:.3f}" if known else ""
+            value = f"{row['value']:.3f}"
+            counts = str(row["n_environments"]), str(row["n_runs"])
+            texts = [row["method"], row["environment"], value, span, *counts]
+            rows.append([Cell(text) for text in texts])
+        if rows:
+            groups.append((title, rows))
+    return Sheet("Statistics over environments", columns, groups, CAPTION, scale)

@@ -8,15 +8,18 @@ from typing import Any
 import pandas as pd
 
 from gems.analysis import layout
+from gems.analysis.layout import Cell, Sheet
 from gems.analysis.published import published
 from gems.analysis.runs import main_runs, read_results
 from gems.analysis.scale import is_paper_scale, scale_note
 from gems.analysis.statistics import half_width, hedges_g, holm, welch_p
 from gems.analysis.tables import OURS, scale_of_cell
+from gems.config import Fidelity
 from gems.errors import GemsError
 from gems.registry import ENVIRONMENTS, METHODS
 from gems.variants import AUDITED, baseline_fidelity
 
+SIDES: tuple[Fidelity, Fidelity] = ("released", "paper")
 CAPTION = (
     "Mean test return ± half-width of the 95 % Student-t interval of each faulty baseline as "
     "released and mended (the paper's text), in the same simulator. Share of gap: the part of the "
@@ -65,7 +68,7 @@ def audit(runs: pd.DataFrame) -> pd.DataFrame:
     for environment in ENVIRONMENTS:
         ours = cells.get((OURS, environment, ""))
         for method in (m for m in METHODS if m in AUDITED):
-            sides = [cells.get((method, environment, side)) for side in ("released", "paper")]
+            sides = [cells.get((method, environment, side)) for side in SIDES]
             if sides[0] is not None and sides[1] is not None:
                 rows.append(_row(method, environment, sides[0], sides[1], ours))
     table = pd.DataFrame(rows)
@@ -122,7 +125,25 @@ def write_audit(results: Iterable[Path], output: Path) -> None:
     table = audit(runs)
     if not len(table):
         raise GemsError("The audit needs results of a baseline under both presets of fidelity.")
-    shown = table.drop(columns=["training_episodes", "test_users", "paper_scale"])
-    note = scale_note(with_fidelity(runs))
-    sheet = layout.sheet_of("Audit of the baselines", shown, CAPTION, note)
-    layout.write(output, table, sheet, ".html")
+    layout.write(output, table, sheet(table, scale_note(with_fidelity(runs))), ".html")
+
+
+def sheet(table: pd.DataFrame, scale: str) -> Sheet:
+    """The audit as people read it."""
+    columns = ["Method", "Environment", "As released", "Mended", "Difference", "p", "p (Holm)"]
+    columns += ["Hedges' g", "SAC+GeMS", "Share of gap", "Published gap"]
+    rows = []
+    for _, row in table.iterrows():
+        share = row["share_of_gap"]
+        texts = [
+            row["method"],
+            row["environment"],
+            *(layout.interval(row[f"mean_{s}"], row[f"half_width_{s}"]) for s in SIDES),
+            f"{row['difference']:+.1f}",
+            *(layout.shown(row[name], 3) for name in ("p_value", "holm_p_value", "hedges_g")),
+            layout.shown(row["gems_mean"]),
+            "" if math.isnan(share) else f"{share:.0%}",
+            layout.shown(row["published_gap"]),
+        ]
+        rows.append([Cell(text) for text in texts])
+    return Sheet("Audit of the baselines", columns, [("", rows)], CAPTION, scale)

@@ -1,6 +1,7 @@
 """Tables as CSV, Markdown, LaTeX and HTML."""
 
 import html
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +15,20 @@ from gems.files import written_whole
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 1.5em; }
 table { border-collapse: collapse; border-top: 2px solid #222; border-bottom: 2px solid #222; }
-th, td { padding: .3em .8em; text-align: right; white-space: nowrap; }
+th, td { padding: .3em .8em; text-align: left; vertical-align: top; max-width: 45em; }
 th { border-bottom: 1px solid #222; }
-th:first-child, td:first-child { text-align: left; }
+.number { text-align: right; white-space: nowrap; }
 tr.group td { font-style: italic; padding-top: .8em; }
 p { max-width: 60em; }
 p.scale { font-weight: bold; color: #a33c00; }
 """
 
+_NUMBER = re.compile(r"|[-+]?[\d.,]+( ± [\d.,]+| to -?[\d.,]+|%)?|x")
+
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table for people: ``mean`` ± ``half_width``, and its marks."""
+    """One cell of a table for people, and its marks."""
 
     text: str
     bold: bool = False
@@ -68,23 +71,29 @@ def write(output: Path, tidy: pd.DataFrame, sheet: Sheet, *suffixes: str) -> Non
 
 
 def sheet_of(title: str, table: pd.DataFrame, caption: str, scale: str = "") -> Sheet:
-    """A sheet of a data frame as it is, with four digits, and nothing where nothing is known."""
-    rows = [[Cell(_text(value)) for value in row] for row in table.itertuples(index=False)]
+    """A sheet of a data frame as it is, by the rules of ``shown``."""
+    rows = [[Cell(shown(value)) for value in row] for row in table.itertuples(index=False)]
     return Sheet(title, [str(c).replace("_", " ") for c in table], [("", rows)], caption, scale)
 
 
-def _text(value: object) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
+def shown(value: object, digits: int = 4) -> str:
+    """A value in a table for people: significant digits, and nothing where nothing is known."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:,.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def interval(mean: float, half_width: float) -> str:
+    """``mean ± half-width``, or the mean alone where one seed tells no more."""
+    return f"{mean:.1f}" if math.isnan(half_width) else f"{mean:.1f} ± {half_width:.1f}"
 
 
 def to_markdown(sheet: Sheet) -> str:
     """A pipe table with its caption below."""
 
-    def shown(cell: Cell) -> str:
+    def marked(cell: Cell) -> str:
         text = f"**{cell.text}**" if cell.bold else cell.text
         return f"{text} †" if cell.dagger else text
 
@@ -93,14 +102,14 @@ def to_markdown(sheet: Sheet) -> str:
     for name, rows in sheet.groups:
         if name:
             lines.append(f"| **{name}** |" + " |" * n)
-        lines += [f"| {' | '.join(map(shown, row))} |" for row in rows]
+        lines += [f"| {' | '.join(map(marked, row))} |" for row in rows]
     return "\n".join([*lines, "", " ".join(filter(None, [sheet.caption, sheet.scale])), ""])
 
 
 def to_latex(sheet: Sheet) -> str:
     """A whole document with a booktabs table, so that it compiles as it is."""
 
-    def shown(cell: Cell) -> str:
+    def marked(cell: Cell) -> str:
         text = _escaped(cell.text)
         text = rf"\textbf{{{text}}}" if cell.bold else text
         return rf"{text}$^{{\dagger}}$" if cell.dagger else text
@@ -125,7 +134,7 @@ def to_latex(sheet: Sheet) -> str:
         lines.append(r"\midrule")
         if name:
             lines.append(rf"\multicolumn{{{n}}}{{l}}{{\textit{{{_escaped(name)}}}}} \\")
-        lines += [" & ".join(map(shown, row)) + r" \\" for row in rows]
+        lines += [" & ".join(map(marked, row)) + r" \\" for row in rows]
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", r"\end{document}", ""]
     return "\n".join(lines)
 
@@ -142,22 +151,32 @@ def _escaped(text: str) -> str:
 def to_html(sheet: Sheet) -> str:
     """A page that stands alone."""
 
-    def shown(cell: Cell) -> str:
+    def marked(cell: Cell) -> str:
         text = html.escape(cell.text)
         text = f"<b>{text}</b>" if cell.bold else text
-        return f"<td>{text}&nbsp;†</td>" if cell.dagger else f"<td>{text}</td>"
+        return f"{text}&nbsp;†" if cell.dagger else text
+
+    cells = [row for _, rows in sheet.groups for row in rows]
+    numeric = [
+        all(_NUMBER.fullmatch(row[i].text) for row in cells) for i in range(len(sheet.columns))
+    ]
+    kind = [' class="number"' if right else "" for right in numeric]
+
+    def line(tag: str, texts: Sequence[str]) -> str:
+        parts = [f"<{tag}{k}>{text}</{tag}>" for k, text in zip(kind, texts, strict=True)]
+        return "<tr>" + "".join(parts) + "</tr>"
 
     lines = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f"<title>{html.escape(sheet.title)}</title><style>{STYLE}</style></head><body>",
         f"<h1>{html.escape(sheet.title)}</h1>",
         f'<p class="scale">{html.escape(sheet.scale)}</p>' if sheet.scale else "",
-        "<table><tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in sheet.columns) + "</tr>",
+        "<table>" + line("th", [html.escape(column) for column in sheet.columns]),
     ]
     for name, rows in sheet.groups:
         if name:
             span = len(sheet.columns)
             lines.append(f'<tr class="group"><td colspan="{span}">{html.escape(name)}</td></tr>')
-        lines += ["<tr>" + "".join(map(shown, row)) + "</tr>" for row in rows]
+        lines += [line("td", [marked(cell) for cell in row]) for row in rows]
     lines += ["</table>", f"<p>{html.escape(sheet.caption)}</p></body></html>", ""]
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gems.analysis import layout
+from gems.analysis.layout import Cell, Sheet
 from gems.analysis.runs import main_runs, option, read_results
 from gems.analysis.scale import scale_note
 from gems.analysis.tables import OURS, table2
@@ -45,8 +46,8 @@ MYOPIC_LABEL = "SAC+GeMS (γ = 0)"
 
 CAPTION = (
     f"Ours beside the published values that are known here ({SOURCE}); other cells are left empty, "
-    "and of SAC+WkNN only the range over the six environments is known. Within interval: whether "
-    "the published value lies in our 95 % interval."
+    "and of SAC+WkNN only the range over the six environments is known. Ours: mean ± "
+    "half-width of the 95 % Student-t interval over seeds."
 )
 
 
@@ -103,6 +104,20 @@ def write_versus_paper(results: Iterable[Path], output: Path) -> None:
     if not len(main_runs(runs)):
         raise GemsError("The comparison with the paper needs at least one result file.")
     table = versus_paper(runs)
-    shown = table.drop(columns=["training_episodes", "test_users", "paper_scale"])
-    sheet = layout.sheet_of("Table 2 beside the published one", shown, CAPTION, scale_note(runs))
-    layout.write(output, table, sheet, ".html")
+    layout.write(output, table, sheet(table, scale_note(runs)), ".html")
+
+
+def sheet(table: pd.DataFrame, scale: str) -> Sheet:
+    """The comparison as people read it."""
+    rows = []
+    for _, row in table.iterrows():
+        value = layout.shown(row["published"])
+        if not math.isnan(row["published_low"]):
+            value = f"{row['published_low']:g} to {row['published_high']:g}"
+        ours = layout.interval(row["mean"], row["half_width"])
+        within = layout.shown(row["within_interval"])
+        difference = "" if math.isnan(row["difference"]) else f"{row['difference']:+.1f}"
+        texts = [row["method"], row["environment"], ours, value, difference, within]
+        rows.append([Cell(text) for text in texts])
+    columns = ["Method", "Environment", "Ours", "Published", "Difference", "Within our interval"]
+    return Sheet("Table 2 beside the published one", columns, [("", rows)], CAPTION, scale)

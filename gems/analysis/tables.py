@@ -129,9 +129,8 @@ def _cell(table: pd.DataFrame, method: str, environment: str) -> Cell:
     if not len(rows):
         return Cell("")
     row = rows.iloc[0]
-    interval = "" if math.isnan(row["half_width"]) else f" ± {row['half_width']:.1f}"
     return Cell(
-        f"{row['mean']:.1f}{interval}",
+        layout.interval(row["mean"], row["half_width"]),
         bold=best_undisclosed(table, environment) == method,
         dagger=method == METHODS[OURS].label and beats_all(table, environment),
     )

@@ -21,7 +21,7 @@ rule table2:
             TABLE2.with_suffix(".html"),
             caption="../report/table2.rst",
             category=STORY["rq1"],
-            labels={"content": "Table 2"},
+            labels={"content": "1.1 Table 2"},
         ),
     log:
         LOGS / "table2.log",
@@ -48,7 +48,7 @@ use rule table2 as table2_vs_paper with:
             LAYOUT.root / "table2_vs_paper.html",
             caption="../report/table2_vs_paper.rst",
             category=STORY["rq1"],
-            labels={"content": "Table 2 beside the published one"},
+            labels={"content": "1.2 Table 2 beside the published one"},
         ),
     log:
         LOGS / "table2_vs_paper.log",
@@ -67,7 +67,7 @@ use rule table2 as aggregate with:
             LAYOUT.root / "aggregate.html",
             caption="../report/aggregate.rst",
             category=STORY["rq1"],
-            labels={"content": "Statistics over environments"},
+            labels={"content": "1.3 Statistics over environments"},
         ),
     log:
         LOGS / "aggregate.log",
@@ -86,7 +86,7 @@ use rule table2 as baseline_audit with:
             LAYOUT.root / "baseline_audit.html",
             caption="../report/baseline_audit.rst",
             category=STORY["audit"],
-            labels={"content": "Audit, the table"},
+            labels={"content": "4.1 Audit, the table"},
         ),
     log:
         LOGS / "baseline_audit.log",
@@ -106,7 +106,7 @@ use rule table2 as run_times with:
             LAYOUT.root / "run_times.html",
             caption="../report/run_times.rst",
             category=STORY["times"],
-            labels={"content": "Run times"},
+            labels={"content": "6.1 Run times"},
         ),
     log:
         LOGS / "run_times.log",
@@ -127,13 +127,15 @@ use rule table2 as table1 with:
             LAYOUT.root / "table1.html",
             caption="../report/table1.rst",
             category=STORY["setting"],
-            labels={"content": "Table 1: assumptions of the methods"},
+            labels={"content": "5.1 Table 1: assumptions of the methods"},
         ),
     log:
         LOGS / "table1.log",
     params:
         name="table1",
-        methods=[[entry.label, entry.assumptions] for entry in registry.METHODS.values()],
+        methods=[
+            [entry.label, entry.assumptions] for entry in registry.METHODS.values()
+        ],
         code=code_of(catalogue.TABLES["table1"]),
 
 
@@ -145,7 +147,7 @@ rule configuration:
             LAYOUT.root / "configuration.html",
             caption="../report/configuration.rst",
             category=STORY["setting"],
-            labels={"content": "Configuration"},
+            labels={"content": "5.2 Configuration"},
         ),
     log:
         LOGS / "configuration.log",
@@ -172,7 +174,7 @@ rule figure2:
             FIGURES / "figure2.png",
             caption="../report/figure2.rst",
             category=STORY["rq2"],
-            labels={"content": "Figure 2: scores of recommended items"},
+            labels={"content": "2.1 Figure 2: scores of recommended items"},
         ),
     log:
         LOGS / "figures" / "figure2.log",
@@ -199,7 +201,7 @@ use rule figure2 as figure3 with:
             FIGURES / "figure3.png",
             caption="../report/figure3.rst",
             category=STORY["rq3"],
-            labels={"content": "Figure 3: beta and lambda"},
+            labels={"content": "3.1 Figure 3: beta and lambda"},
         ),
     log:
         LOGS / "figures" / "figure3.log",
@@ -218,7 +220,7 @@ use rule figure2 as figure_learning_curves with:
             FIGURES / "learning_curves.png",
             caption="../report/learning_curves.rst",
             category=STORY["rq1"],
-            labels={"content": "Learning curves"},
+            labels={"content": "1.5 Learning curves"},
         ),
     log:
         LOGS / "figures" / "learning_curves.log",
@@ -237,7 +239,7 @@ use rule figure2 as figure_turns with:
             FIGURES / "turns.png",
             caption="../report/turns.rst",
             category=STORY["rq2"],
-            labels={"content": "Boredom and diversity over turns"},
+            labels={"content": "2.2 Boredom and diversity over turns"},
         ),
     log:
         LOGS / "figures" / "turns.log",
@@ -256,7 +258,7 @@ use rule figure2 as figure_aggregate with:
             FIGURES / "aggregate.png",
             caption="../report/aggregate.rst",
             category=STORY["rq1"],
-            labels={"content": "Statistics over environments, drawn"},
+            labels={"content": "1.4 Statistics over environments, drawn"},
         ),
     log:
         LOGS / "figures" / "aggregate.log",
@@ -275,7 +277,7 @@ use rule figure2 as figure_baseline_audit with:
             FIGURES / "baseline_audit.png",
             caption="../report/baseline_audit.rst",
             category=STORY["audit"],
-            labels={"content": "Audit, drawn"},
+            labels={"content": "4.2 Audit, drawn"},
         ),
     log:
         LOGS / "figures" / "baseline_audit.log",
