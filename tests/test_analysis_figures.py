@@ -102,6 +102,21 @@ def test_nothing_in_a_figure_lies_over_the_note_or_outside_the_page(name, tmp_pa
 
 
 @pytest.mark.parametrize("name", list(catalogue.FIGURES))
+def test_nothing_that_is_drawn_is_cut_off(name, tmp_path, monkeypatch):
+    """Returns rise from one environment to the next, so that later panels reach higher."""
+    figure, _ = drawn(name, runs_of(name, tmp_path), monkeypatch, tmp_path)
+    for axes in (axes for axes in figure.axes if axes.axison):
+        low, high = sorted(axes.get_ylim())
+        for line in axes.lines:
+            heights = np.asarray(line.get_ydata(), dtype=float)
+            if line.get_transform().contains_branch_seperately(axes.transData)[1]:
+                assert low <= np.nanmin(heights)
+                assert np.nanmax(heights) < high or name == "aggregate"
+        for bar in axes.patches:
+            assert bar.get_y() + bar.get_height() <= high
+
+
+@pytest.mark.parametrize("name", list(catalogue.FIGURES))
 def test_every_axis_of_numbers_has_a_label(name, tmp_path, monkeypatch):
     figure, _ = drawn(name, runs_of(name, tmp_path), monkeypatch, tmp_path)
     assert any(axes.get_xlabel() for axes in figure.axes) or name == "baseline_audit"

@@ -38,6 +38,7 @@ def draw(runs: pd.DataFrame) -> Figure:
         axes.set_title(style.environment_title(environment))
     for axes in grid.flat[len(environments) :]:
         axes.set_axis_off()
+    style.from_zero(grid.flat)
     figure.supylabel("Test return [clicks per episode]", size=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     bars = [name for name, *_ in SIDES.values()]
@@ -74,4 +75,3 @@ def _panel(axes: Axes, table: pd.DataFrame, runs: pd.DataFrame) -> None:
         look = style.look(OURS)
         axes.axhline(ours.iloc[0], color=look.colour, label=style.label(OURS))
     axes.set_xticks(table.index, [name.replace("+", "+\n") for name in table["method"]])
-    style.from_zero(axes)

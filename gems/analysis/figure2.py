@@ -64,6 +64,7 @@ def draw(runs: pd.DataFrame) -> Figure:
     for axes, (title, run) in zip(all_axes, drawn, strict=True):
         _panel(axes, read_csv(run["folder"], "scores.csv", COLUMNS), threshold)
         axes.set_title(f"{title}\nmean return {run['test_return']:.1f}")
+    style.from_zero(all_axes)
     all_axes[0].set_ylabel("Recommended items [%]")
     all_axes[len(drawn) // 2].set_xlabel("Score of the item for the user, 0 in bored topics")
     handles, labels = all_axes[0].get_legend_handles_labels()
@@ -93,7 +94,5 @@ def _panel(axes: Axes, scores: pd.DataFrame, threshold: float) -> None:
         bottom += values
     mean = scores["score_sum"].sum() / scores["count"].sum()
     axes.use_sticky_edges = False
-    axes.autoscale_view()
-    style.from_zero(axes)
     axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label="threshold")
     axes.axvline(mean, color="#D55E00", linewidth=1.2, label="mean score")

@@ -13,9 +13,9 @@ from gems.errors import GemsError
 from gems.files import written_whole
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 1.5em; }
+body { font: 14px/1.45 system-ui, sans-serif; color: #222; margin: 1.5em; }
 table { border-collapse: collapse; border-top: 2px solid #222; border-bottom: 2px solid #222; }
-th, td { padding: .3em .8em; text-align: left; vertical-align: top; max-width: 45em; }
+th, td { padding: .25em .6em; text-align: left; vertical-align: top; max-width: 45em; }
 th { border-bottom: 1px solid #222; }
 .number { text-align: right; white-space: nowrap; }
 tr.group td { font-style: italic; padding-top: .8em; }
@@ -23,7 +23,7 @@ p { max-width: 60em; }
 p.scale { font-weight: bold; color: #a33c00; }
 """
 
-_NUMBER = re.compile(r"|[-+]?[\d.,]+( ± [\d.,]+| to -?[\d.,]+|%)?|x")
+_NUMBER = re.compile(r"|[-+]?[\d.,]+(e-\d+| ± [\d.,]+| to -?[\d.,]+|%)?|x")
 
 
 @dataclass(frozen=True)

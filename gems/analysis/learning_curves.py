@@ -59,6 +59,7 @@ def draw(runs: pd.DataFrame) -> Figure:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter("{x:,.0f}")
+    style.from_zero(grid.flat)
     style.method_legend(figure, grid.flat)
     return figure
 
@@ -86,4 +87,3 @@ def _panel(axes: Axes, runs: pd.DataFrame) -> None:
             markevery=max(1, len(table) // 8),
             label=name,
         )
-    style.from_zero(axes)

@@ -125,9 +125,13 @@ def method_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     )
 
 
-def from_zero(axes: Axes) -> None:
-    """Let the vertical axis of returns start at 0."""
-    axes.set_ylim(bottom=0)
+def from_zero(panels: Iterable[Axes]) -> None:
+    """Let the vertical axes start at 0; to be called when all panels are drawn.
+
+    A limit that is set earlier would stop axes that share it from growing with later panels.
+    """
+    for axes in panels:
+        axes.set_ylim(bottom=0)
 
 
 def save(figure: Figure, output: Path) -> None:

@@ -49,6 +49,7 @@ def draw(runs: pd.DataFrame) -> Figure:
         axes.set_ylabel(name)
     for axes in grid[-1]:
         axes.set_xlabel("Turn of the test episode")
+    style.from_zero(grid.flat)
     style.method_legend(figure, grid[0])
     return figure
 
@@ -71,5 +72,3 @@ def _column(column: list[Axes], runs: pd.DataFrame) -> None:
                 markevery=(len(table) // 10, max(1, len(table) // 5)),
                 label=style.label(method),
             )
-    for axes in column:
-        style.from_zero(axes)
