@@ -82,7 +82,7 @@ def write_all(root, environments, seeds=(1, 2, 3), offset=None, **scale):
             root,
             method,
             environment,
-            100.0 * (place + 1) + 3 * seed + 10 * i + offset.get(method, 0),
+            100.0 * (place + 1) + 3 * seed + 30 * i + offset.get(method, 0),
             seed,
             **scale,
         )

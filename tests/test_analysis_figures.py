@@ -1,5 +1,7 @@
 """Figures show the numbers of their runs, mark their scale and are the same bytes each time."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,14 +47,27 @@ def runs_of(name, folder, seeds=(1, 2), environments=ENVS, **scale):
     return paths
 
 
-def drawn(name, paths, monkeypatch, folder):
-    """The figure as matplotlib objects, and the paths of its files."""
+def drawn(name, paths, folder):
+    """The figure as matplotlib objects, and the path of its PDF."""
     kept = []
-    save = style.save
-    monkeypatch.setattr(style, "save", lambda figure, out: (kept.append(figure), save(figure, out)))
-    output = folder / f"{name}.pdf"
-    catalogue.draw_figure(name, paths, output)
+    save, output = style.save, folder / f"{name}.pdf"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "save", lambda figure, out: (kept.append(figure), save(figure, out)))
+        catalogue.draw_figure(name, paths, output)
     return kept[0], output
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory):
+    """Each figure of runs in all environments, drawn once: name -> (figure, its PDF, results)."""
+
+    @cache
+    def draw(name):
+        folder = tmp_path_factory.mktemp(name)
+        paths = runs_of(name, folder, environments=list(ENVIRONMENTS))
+        return *drawn(name, paths, folder), paths
+
+    return draw
 
 
 def texts(figure):
@@ -60,32 +75,30 @@ def texts(figure):
 
 
 @pytest.mark.parametrize("name", list(catalogue.FIGURES))
-def test_every_figure_is_a_pdf_and_a_png_and_the_same_bytes_each_time(name, tmp_path):
-    paths = runs_of(name, tmp_path)
-    for folder in ("a", "b"):
-        catalogue.draw_figure(name, paths, tmp_path / folder / "figure.pdf")
+def test_every_figure_is_a_pdf_and_a_png_and_the_same_bytes_each_time(name, laptop, tmp_path):
+    _, first, paths = laptop(name)
+    again = tmp_path / "again.pdf"
+    catalogue.draw_figure(name, paths, again)
     for suffix, magic in ((".pdf", b"%PDF"), (".png", b"\x89PNG")):
-        a, b = ((tmp_path / f / "figure").with_suffix(suffix).read_bytes() for f in ("a", "b"))
+        a, b = (path.with_suffix(suffix).read_bytes() for path in (first, again))
         assert a.startswith(magic)
         assert a == b
-    assert b"CreationDate" not in (tmp_path / "a" / "figure.pdf").read_bytes()
+    assert b"CreationDate" not in first.read_bytes()
 
 
 @pytest.mark.parametrize("name", list(catalogue.FIGURES))
-def test_every_figure_of_another_scale_says_so_and_none_of_the_papers(name, tmp_path, monkeypatch):
-    small, _ = drawn(name, runs_of(name, tmp_path / "small"), monkeypatch, tmp_path)
+def test_every_figure_of_another_scale_says_so_and_none_of_the_papers(name, laptop, tmp_path):
+    small = laptop(name)[0]
     assert "Not the paper's scale: 200 of 100,000 training episodes" in texts(small)
     assert "Not a reproduction." in texts(small)
-    paths = runs_of(name, tmp_path / "large", seeds=range(10), **PAPER_SCALE)
-    large, _ = drawn(name, paths, monkeypatch, tmp_path)
+    paths = runs_of(name, tmp_path, range(10), ["focused_topdown"], **PAPER_SCALE)
+    large, _ = drawn(name, paths, tmp_path)
     assert "scale" not in texts(large)
 
 
 @pytest.mark.parametrize("name", list(catalogue.FIGURES))
-def test_nothing_in_a_figure_lies_over_the_note_or_outside_the_page(name, tmp_path, monkeypatch):
-    environments = ENVS if name.startswith("figure") else list(ENVIRONMENTS)
-    paths = runs_of(name, tmp_path, environments=environments)
-    figure, _ = drawn(name, paths, monkeypatch, tmp_path)
+def test_nothing_in_a_figure_lies_over_the_note_or_outside_the_page(name, laptop):
+    figure = laptop(name)[0]
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
@@ -102,9 +115,9 @@ def test_nothing_in_a_figure_lies_over_the_note_or_outside_the_page(name, tmp_pa
 
 
 @pytest.mark.parametrize("name", list(catalogue.FIGURES))
-def test_nothing_that_is_drawn_is_cut_off(name, tmp_path, monkeypatch):
+def test_nothing_that_is_drawn_is_cut_off(name, laptop):
     """Returns rise from one environment to the next, so that later panels reach higher."""
-    figure, _ = drawn(name, runs_of(name, tmp_path), monkeypatch, tmp_path)
+    figure = laptop(name)[0]
     for axes in (axes for axes in figure.axes if axes.axison):
         low, high = sorted(axes.get_ylim())
         for line in axes.lines:
@@ -117,8 +130,8 @@ def test_nothing_that_is_drawn_is_cut_off(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", list(catalogue.FIGURES))
-def test_every_axis_of_numbers_has_a_label(name, tmp_path, monkeypatch):
-    figure, _ = drawn(name, runs_of(name, tmp_path), monkeypatch, tmp_path)
+def test_every_axis_of_numbers_has_a_label(name, laptop):
+    figure = laptop(name)[0]
     assert any(axes.get_xlabel() for axes in figure.axes) or name == "baseline_audit"
     named = [axes.get_ylabel() for axes in figure.axes] + [figure.get_supylabel()]
     assert any(named) or name == "aggregate"
@@ -161,9 +174,8 @@ def test_figure_2_shares_are_of_all_items_and_sum_to_100():
     assert table.loc[edges[np.isclose(edges, 0.04)], 4].item() == 20
 
 
-def test_figure_2_has_the_oracle_then_the_far_sighted_then_the_myopic_agent(tmp_path, monkeypatch):
-    paths = runs_of("figure2", tmp_path)
-    figure, _ = drawn("figure2", paths, monkeypatch, tmp_path)
+def test_figure_2_has_the_oracle_then_the_far_sighted_then_the_myopic_agent(laptop):
+    figure = laptop("figure2")[0]
     titles = [axes.get_title().split("\n")[0] for axes in figure.axes]
     assert titles == ["Short-term oracle", "SAC+GeMS, γ = 0.8", "SAC+GeMS, γ = 0"]
     for axes in figure.axes:
