@@ -44,7 +44,7 @@ class Provenance(BaseModel):
 
 
 def read_results(paths: Iterable[Path]) -> pd.DataFrame:
-    """One row a run from ``result.json`` files, and from ``provenance.json`` where it lies beside.
+    """One row a run, sorted, from ``result.json`` files, and from ``provenance.json`` where it lies beside.
 
     Columns: those of ``Result``; variant, logged_users, config (as a dict; empty if not known),
     seconds, host, device, folder.
@@ -66,7 +66,8 @@ def read_results(paths: Iterable[Path]) -> pd.DataFrame:
         raise GemsError(
             "Two results are of one run: {}, {}, {}.".format(*(twice.iloc[1][f] for f in RUN))
         )
-    return runs
+    # Whatever the order of the files, sums and drawings come out the same.
+    return runs.sort_values([*RUN, "variant"], kind="stable", ignore_index=True)
 
 
 def _read(model: type[Any], path: Path, what: str) -> Any:
