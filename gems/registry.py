@@ -91,6 +91,9 @@ METHODS: dict[str, Method] = {
     ),
 }
 
+# The method that all others are compared with, and those whose returns count as 0 and 1.
+OURS, ZERO, ONE = "SAC+GeMS", "Random", "SAC+TopK-ideal"
+
 
 @dataclass(frozen=True)
 class Environment:

@@ -19,11 +19,10 @@ from gems.analysis.statistics import (
     probability_of_improvement,
     stratified_interval,
 )
-from gems.analysis.tables import OURS, table2
+from gems.analysis.tables import table2
 from gems.errors import GemsError
-from gems.registry import ENVIRONMENTS, METHODS
+from gems.registry import ENVIRONMENTS, METHODS, ONE, OURS, ZERO
 
-ZERO, ONE = "Random", "SAC+TopK-ideal"
 NAMES = {
     "iqm": "Interquartile mean of normalised returns",
     "mean": "Mean of normalised returns",

@@ -13,10 +13,10 @@ from gems.analysis.published import published
 from gems.analysis.runs import main_runs, read_results
 from gems.analysis.scale import is_paper_scale, scale_note
 from gems.analysis.statistics import half_width, hedges_g, holm, welch_p
-from gems.analysis.tables import OURS, scale_of_cell
+from gems.analysis.tables import scale_of_cell
 from gems.config import Fidelity
 from gems.errors import GemsError
-from gems.registry import ENVIRONMENTS, METHODS
+from gems.registry import ENVIRONMENTS, METHODS, OURS
 from gems.variants import AUDITED, baseline_fidelity
 
 SIDES: tuple[Fidelity, Fidelity] = ("released", "paper")

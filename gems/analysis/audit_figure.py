@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 from gems.analysis import style
 from gems.analysis.audit import audit, with_fidelity
 from gems.analysis.scale import scale_note
-from gems.analysis.tables import OURS
 from gems.errors import GemsError
-from gems.registry import ENVIRONMENTS
+from gems.registry import ENVIRONMENTS, OURS
 
 SIDES = {"released": ("As released", -0.19, ""), "paper": ("Mended", 0.19, "////")}
 COLOURS = {"released": "#56B4E9", "paper": "#E69F00"}

@@ -7,7 +7,7 @@ from pathlib import Path
 # ``module:function`` that takes result files and the CSV file to write.
 TABLES = {
     "table2": "gems.analysis.tables:write_table2",
-    "table2_vs_paper": "gems.analysis.published:write_versus_paper",
+    "table2_vs_paper": "gems.analysis.versus_paper:write_versus_paper",
     "table1": "gems.analysis.table1:write_table1",
     "aggregate": "gems.analysis.aggregate:write_aggregate",
     "baseline_audit": "gems.analysis.audit:write_audit",

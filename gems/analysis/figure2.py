@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from gems.analysis import style
 from gems.analysis.runs import option, read_csv
 from gems.analysis.scale import scale_note
-from gems.analysis.tables import OURS
 from gems.errors import GemsError
+from gems.registry import OURS
 
 COLUMNS = ["score_from", "bored_topics", "count", "score_sum"]
 BIN = 0.02

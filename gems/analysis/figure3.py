@@ -10,9 +10,8 @@ from gems.analysis import style
 from gems.analysis.runs import option
 from gems.analysis.scale import scale_note
 from gems.analysis.statistics import half_width
-from gems.analysis.tables import OURS
 from gems.errors import GemsError
-from gems.registry import ENVIRONMENTS
+from gems.registry import ENVIRONMENTS, OURS
 
 LINES = (
     ("#0072B2", "s", "--"),

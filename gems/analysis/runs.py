@@ -44,7 +44,7 @@ class Provenance(BaseModel):
 
 
 def read_results(paths: Iterable[Path]) -> pd.DataFrame:
-    """One row a run, sorted, from ``result.json`` files, and from ``provenance.json`` where it lies beside.
+    """One row a run, sorted, from ``result.json`` files and what ``provenance.json`` tells beside.
 
     Columns: those of ``Result``; variant, logged_users, config (as a dict; empty if not known),
     seconds, host, device, folder.

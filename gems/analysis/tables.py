@@ -13,9 +13,8 @@ from gems.analysis.runs import main_runs, read_results
 from gems.analysis.scale import is_paper_scale, scale_note
 from gems.analysis.statistics import half_width, hedges_g, holm, welch_p
 from gems.errors import GemsError
-from gems.registry import ENVIRONMENTS, METHODS
+from gems.registry import ENVIRONMENTS, METHODS, OURS
 
-OURS = "SAC+GeMS"
 SIGNIFICANCE = 0.05
 GROUPS = {True: "Disclosed env.", False: "Undisclosed env."}
 

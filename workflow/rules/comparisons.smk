@@ -2,9 +2,8 @@
 from itertools import product
 
 from gems.analysis import catalogue
-from gems.analysis.aggregate import ONE, ZERO
 from gems.analysis.published import PUBLISHED_MYOPIC
-from gems.analysis.tables import OURS
+from gems.registry import ONE, OURS, ZERO
 
 FIGURES = LAYOUT.root / "figures"
 ANALYSIS = CONFIG.analysis
