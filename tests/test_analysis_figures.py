@@ -162,7 +162,7 @@ def test_methods_are_told_apart_by_colour_and_without_it():
 
 def test_figure_2_shares_are_of_all_items_and_sum_to_100():
     scores = pd.DataFrame(
-        [(0.27, 0, 30), (0.28, 0, 10), (0.29, 7, 40), (0.05, 4, 20)],
+        [(0.27, 0, 30), (0.28, 0, 10), (0.29, 7, 40), (0.05, 3, 20)],
         columns=["score_from", "bored_topics", "count"],
     )
     table = figure2.shares(scores)
@@ -170,8 +170,8 @@ def test_figure_2_shares_are_of_all_items_and_sum_to_100():
     edges = table.index.to_numpy()
     assert table.loc[edges[np.isclose(edges, 0.26)], 0].item() == 30
     assert table.loc[edges[np.isclose(edges, 0.28)], 0].item() == 10
-    assert table.loc[edges[np.isclose(edges, 0.28)], 4].item() == 40
-    assert table.loc[edges[np.isclose(edges, 0.04)], 4].item() == 20
+    assert table.loc[edges[np.isclose(edges, 0.28)], 3].item() == 40
+    assert table.loc[edges[np.isclose(edges, 0.04)], 3].item() == 20
 
 
 def test_figure_2_has_the_oracle_then_the_far_sighted_then_the_myopic_agent(laptop):

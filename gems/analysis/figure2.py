@@ -14,7 +14,9 @@ from gems.registry import OURS
 
 COLUMNS = ["score_from", "bored_topics", "count", "score_sum"]
 BIN = 0.02
-MOST_BORED = 4
+MOST_BORED = 3
+# The axis ends where fewer items lie, in percent.
+RARE = 0.05
 ORACLE = "ShortTermOracle"
 
 
@@ -61,9 +63,12 @@ def draw(runs: pd.DataFrame) -> Figure:
     figure = style.new_figure(style.PAGE, 2.7, scale_note(runs, n_seeds=1))
     figure.suptitle(style.environment_title(runs["environment"].iloc[0]), size=8)
     all_axes = figure.subplots(1, len(drawn), sharex=True, sharey=True, squeeze=False)[0]
+    edges = [0.0]
     for axes, (title, run) in zip(all_axes, drawn, strict=True):
-        _panel(axes, read_csv(run["folder"], "scores.csv", COLUMNS), threshold)
+        table = _panel(axes, read_csv(run["folder"], "scores.csv", COLUMNS), threshold)
+        edges += table.index[table.sum(axis=1) >= RARE].to_list()
         axes.set_title(f"{title}\nmean return {run['test_return']:.1f}")
+    all_axes[0].set_xlim(min(edges) - BIN, max(edges) + 2 * BIN)
     style.from_zero(all_axes)
     all_axes[0].set_ylabel("Recommended items [%]")
     all_axes[len(drawn) // 2].set_xlabel("Score of the item for the user, 0 in bored topics")
@@ -73,7 +78,8 @@ def draw(runs: pd.DataFrame) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, scores: pd.DataFrame, threshold: float) -> None:
+def _panel(axes: Axes, scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Draw one run; gives the shares that were drawn."""
     table = shares(scores)
     colours = colormaps["cividis_r"](np.linspace(0, 1, MOST_BORED + 1))
     bottom = np.zeros(len(table))
@@ -96,3 +102,4 @@ def _panel(axes: Axes, scores: pd.DataFrame, threshold: float) -> None:
     axes.use_sticky_edges = False
     axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label="threshold")
     axes.axvline(mean, color="#D55E00", linewidth=1.2, label="mean score")
+    return table

@@ -57,7 +57,7 @@ def draw(runs: pd.DataFrame) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("Training episodes")
         axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter("{x:,.0f}")
     style.from_zero(grid.flat)
     style.method_legend(figure, grid.flat)
