@@ -91,7 +91,7 @@ def test_runs_that_differ_in_their_vae_only_are_refused_by_name(tmp_path):
         write_run(tmp_path, "SAC+GeMS", "focused_mix", 300.0),
         write_run(tmp_path, "SAC+GeMS", "focused_mix", 100.0, vae={"beta": 0.1}),
     ]
-    with pytest.raises(GemsError, match=r"KL1\.0.* and .*KL0\.1.* differ in their VAE only"):
+    with pytest.raises(GemsError, match=r"KL0\.1.* and .*KL1\.0.* differ in their VAE only"):
         table("table2", paths, tmp_path)
 
 

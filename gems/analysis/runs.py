@@ -47,7 +47,7 @@ def read_results(paths: Iterable[Path]) -> pd.DataFrame:
     """One row a run, sorted, from ``result.json`` files and what ``provenance.json`` tells beside.
 
     Columns: those of ``Result``; variant, logged_users, config (as a dict; empty if not known),
-    seconds, host, device, folder.
+    seconds, host, device, folder, vae (a name of its beta, lambda and latent dimensions).
 
     Raises:
         GemsError: a file is missing, damaged or of an unknown method, or two are of one run.
@@ -60,14 +60,14 @@ def read_results(paths: Iterable[Path]) -> pd.DataFrame:
         rows.append({**result.model_dump(), **_provenance(path.with_name("provenance.json"))})
     columns = [*Result.model_fields, "variant", "logged_users", "config"]
     runs = pd.DataFrame(rows, columns=[*columns, "seconds", "host", "device", "folder"])
-    named = runs.assign(vae=[str(_vae(config)) for config in runs["config"]])
-    twice = named[named.duplicated([*RUN, "variant", "vae"], keep=False)]
+    runs["vae"] = [str(_vae(config)) for config in runs["config"]]
+    twice = runs[runs.duplicated([*RUN, "variant", "vae"], keep=False)]
     if len(twice):
         raise GemsError(
             "Two results are of one run: {}, {}, {}.".format(*(twice.iloc[1][f] for f in RUN))
         )
     # Whatever the order of the files, sums and drawings come out the same.
-    return runs.sort_values([*RUN, "variant"], kind="stable", ignore_index=True)
+    return runs.sort_values([*RUN, "variant", "vae"], kind="stable", ignore_index=True)
 
 
 def _read(model: type[Any], path: Path, what: str) -> Any:

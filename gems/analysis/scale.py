@@ -41,7 +41,7 @@ def _differing(runs: pd.DataFrame, paper: dict[str, int]) -> dict[str, pd.Series
     trained = runs[runs["training_episodes"] > 0]
     found = {
         "training_episodes": trained["training_episodes"],
-        "n_seeds": runs.groupby(["method", "environment"])["seed"].nunique(),
+        "n_seeds": runs.groupby(["method", "environment", "variant", "vae"])["seed"].nunique(),
         "logged_users": runs["logged_users"].dropna(),
         "test_users": runs["test_users"],
     }
