@@ -1,14 +1,16 @@
 """The command line: ``gems items | simulate | pretrain | mf | train | evaluate | table | ...``."""
 
 import argparse
+import contextlib
 import json
+import logging
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 # One thread a job, set before any library reads it: jobs fill the cores, not threads.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -16,11 +18,16 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Matrix products on a GPU are reproducible only with a workspace of fixed size.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-from gems import registry, variants  # noqa: E402
+from gems import jobs, provenance, registry, variants  # noqa: E402
 from gems.analysis.catalogue import FIGURES, TABLES  # noqa: E402
-from gems.config import load, needs  # noqa: E402
-from gems.errors import GemsError  # noqa: E402
-from gems.paths import Layout, run_name  # noqa: E402
+from gems.attempt import Attempt, now  # noqa: E402
+from gems.config import Config, load, needs  # noqa: E402
+from gems.errors import GemsError, out_of_memory  # noqa: E402
+from gems.paths import Layout  # noqa: E402
+from gems.provenance import Subject  # noqa: E402
+
+if TYPE_CHECKING:
+    from gems.data.dataset import Dataset
 
 Arguments = argparse.Namespace
 
@@ -29,9 +36,17 @@ def items_command(args: Arguments) -> None:
     """Make the item embeddings, or take them from the file that the configuration names."""
     from gems.simulator import items
 
-    config = load(args.config)
+    config, started = load(args.config), now()
     output = args.output or Layout(Path(config.results)).items(args.embedding)
     items.save(output, items.make(args.embedding, config.items))
+    provenance.write(
+        output,
+        Subject("items", embedding=args.embedding),
+        config,
+        inputs=[Path(file) for name, file in config.items.files.items() if name == args.embedding],
+        outputs=[output],
+        started=started,
+    )
 
 
 def simulate_command(args: Arguments) -> None:
@@ -40,45 +55,69 @@ def simulate_command(args: Arguments) -> None:
     from gems.simulator import items
     from gems.simulator.simulator import Simulator
 
-    config = load(args.config)
+    config, started = load(args.config), now()
     environment = registry.environment(args.env)
     layout = Layout(Path(config.results))
     source = args.items or _need_items(layout, args)
+    output = args.output or layout.dataset(args.env)
     simulator = Simulator(items.load(source), environment, config.simulator)
-    log_users(simulator, config.logging, args.env, args.output or layout.dataset(args.env))
+    with jobs.running(jobs.dataset_job(config, args.env)):
+        log_users(simulator, config.logging, args.env, output)
+        provenance.write(
+            output,
+            Subject("dataset", environment=args.env),
+            config,
+            inputs=[source],
+            outputs=[output / name for name in ("slates.npy", "clicks.npy", "dataset.json")],
+            started=started,
+        )
 
 
 def pretrain_command(args: Arguments) -> None:
     """Pretrain the slate VAE of an environment and seed."""
-    from gems.data import dataset
     from gems.rankers.vae_training import pretrain
     from gems.tracking import Tracker
 
     config = load(args.config)
     layout, vae = Layout(Path(config.results)), config.vae
-    data = dataset.read(args.dataset or _need_dataset(layout, args))
+    data = _dataset(layout, args)
     named = layout.vae(args.env, vae.latent_dim, vae.beta, vae.lambda_click, args.seed)
-    output = args.output or named
+    job = jobs.vae_job(config, args.env, args.seed)
     tags = ["GeMS", args.env, f"seed_{args.seed}"]
-    with Tracker(config.tracking, output.stem, tags, config.sections("vae")) as tracker:
-        state = layout.state("vae", output.stem)
-        pretrain(data, vae, args.seed, output, state, config.device, tracker)
+    described = config.sections("vae") | {"environment": args.env, "seed": args.seed}
+    output = args.output or named
+    with (
+        Attempt(job.state) as attempt,
+        jobs.running(job),
+        Tracker(config.tracking, job.name, tags, described, job.state) as tracker,
+    ):
+        pretrain(data, vae, args.seed, output, attempt.folder, config.device, tracker)
+        subject = Subject.of_vae(args.env, args.seed, config)
+        inputs, outputs = [data.folder / "dataset.json"], [output, output.with_suffix(".json")]
+        _record(output, subject, config, inputs, outputs, attempt)
 
 
 def mf_command(args: Arguments) -> None:
     """Factorise the logged clicks of an environment."""
-    from gems.data import dataset
     from gems.embeddings.mf import factorise
     from gems.tracking import Tracker
 
     config = load(args.config)
     layout = Layout(Path(config.results))
-    data = dataset.read(args.dataset or _need_dataset(layout, args))
-    output = args.output or layout.mf(args.env)
+    data = _dataset(layout, args)
+    job = jobs.mf_job(config, args.env)
     name, tags = f"MF_{args.env}_seed{config.mf.seed}", ["MF", args.env, f"seed_{config.mf.seed}"]
-    with Tracker(config.tracking, name, tags, config.sections("mf")) as tracker:
-        state = layout.state("mf", output.stem)
-        factorise(data, config.mf, output, state, config.device, tracker)
+    described = config.sections("mf") | {"environment": args.env}
+    output = args.output or layout.mf(args.env)
+    with (
+        Attempt(job.state) as attempt,
+        jobs.running(job),
+        Tracker(config.tracking, name, tags, described, job.state) as tracker,
+    ):
+        factorise(data, config.mf, output, attempt.folder, config.device, tracker)
+        subject = Subject("mf", environment=args.env)
+        inputs, outputs = [data.folder / "dataset.json"], [output, output.with_suffix(".json")]
+        _record(output, subject, config, inputs, outputs, attempt)
 
 
 def train_command(args: Arguments) -> None:
@@ -100,11 +139,20 @@ def train_command(args: Arguments) -> None:
     if "mf" in needs(args.method, config):
         command = f"gems mf --env {args.env}"
         inputs["mf"] = args.mf or _need(layout.mf(args.env), "item table", command, args)
-    name = run_name(args.method, args.env, args.seed, vae.beta, vae.lambda_click, args.variant)
-    run = Run(name, args.method, args.env, args.seed, config, inputs, args.variant)
+    job = jobs.run_job(config, args.method, args.env, args.seed, args.variant)
+    run = Run(job.name, args.method, args.env, args.seed, config, inputs, args.variant)
     tags = [entry.label, args.env, f"seed_{args.seed}", *filter(None, [args.variant])]
-    with Tracker(config.tracking, name, tags, run.described()) as tracker:
-        execute(run, args.output or layout.run(name), layout.state("runs", name), tracker)
+    output = args.output or layout.run(job.name)
+    with (
+        Attempt(job.state) as attempt,
+        jobs.running(job),
+        Tracker(config.tracking, job.name, tags, run.described(), job.state) as tracker,
+    ):
+        execute(run, output, attempt.folder, tracker)
+        names = ["result.json", "curve.csv", "turns.csv", "scores.csv"]
+        names += ["policy.safetensors", "policy.json"]
+        outputs = [output / name for name in names]
+        _record(output, run.subject(), config, run.files(), outputs, attempt, run.logged_users())
 
 
 def evaluate_command(args: Arguments) -> None:
@@ -136,11 +184,59 @@ def resolve_command(args: Arguments) -> None:
     write_resolved(config, args.output or Path(config.results) / "configuration.yaml")
 
 
+def status_command(args: Arguments) -> None:
+    """Tell how far every job of the configuration is: done, running, failed, stopped, missing."""
+    from gems import status
+
+    rows = status.read(load(args.config))
+    print(status.as_json(rows) if args.json else status.table(rows))
+
+
+def verify_command(args: Arguments) -> int:
+    """Say which results came from other code, configuration or inputs, or are damaged."""
+    from gems.verify import verify
+
+    config = load(args.config)
+    root = args.results or Path(config.results)
+    report = verify(root, config)
+    for result, problems in report.problems.items():
+        print(f"{result}: {'; '.join(problems)}")
+    if report.absent:
+        print(f"Not checked, because absent here: {len(report.absent)} input files")
+    print(f"{root}: {report.checked} results checked, {len(report.problems)} do not match")
+    return 1 if report.problems else 0
+
+
 def options_command(args: Arguments) -> None:
     """Print every option of the configuration, as Markdown or as a JSON schema in YAML."""
     from gems import options
 
     print(options.schema() if args.schema else options.markdown(), end="")
+
+
+def _record(
+    result: Path,
+    subject: Subject,
+    config: Config,
+    inputs: list[Path],
+    outputs: list[Path],
+    attempt: Attempt,
+    logged_users: int | None = None,
+) -> None:
+    """Write the record of a trained model: the last thing that a job does."""
+    from gems.device import pick_device
+
+    provenance.write(
+        result,
+        subject,
+        config,
+        inputs=inputs,
+        outputs=outputs,
+        started=attempt.started,
+        tries=attempt.number,
+        device=str(pick_device(config.device)),
+        logged_users=logged_users,
+    )
 
 
 def _need(path: Path, what: str, command: str, args: Arguments) -> Path:
@@ -157,10 +253,17 @@ def _need_items(layout: Layout, args: Arguments) -> Path:
     return _need(layout.items(embedding), "file of item embeddings", command, args)
 
 
-def _need_dataset(layout: Layout, args: Arguments) -> Path:
+def _dataset(layout: Layout, args: Arguments) -> "Dataset":
+    from gems.data import dataset
+
     registry.environment(args.env)
     described = layout.dataset(args.env) / "dataset.json"
-    return _need(described, "dataset", f"gems simulate --env {args.env}", args).parent
+    command = f"gems simulate --env {args.env}"
+    folder = args.dataset or _need(described, "dataset", command, args).parent
+    data = dataset.read(folder)
+    if (logged := data.meta.get("environment", args.env)) != args.env:
+        raise GemsError(f"The dataset {folder} was logged in {logged}, not in {args.env}.")
+    return data
 
 
 class _Parser(argparse.ArgumentParser):
@@ -174,18 +277,21 @@ def parser() -> argparse.ArgumentParser:
     main = _Parser(prog="gems", description=__doc__)
     commands = main.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[Arguments], None]) -> argparse.ArgumentParser:
+    def add(name: str, run: Callable[[Arguments], int | None]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
         command.set_defaults(run_command=run)
         return command
 
-    def configured(command: argparse.ArgumentParser, output: str) -> None:
+    def config(command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--config",
             action="append",
             default=[],
             help="YAML or JSON file of options, or JSON text; may be repeated, the last one wins",
         )
+
+    def configured(command: argparse.ArgumentParser, output: str) -> None:
+        config(command)
         command.add_argument(
             "--output", type=Path, help=f"{output}; default: in the results folder"
         )
@@ -259,6 +365,16 @@ def parser() -> argparse.ArgumentParser:
     command = add("resolve", resolve_command)
     configured(command, "YAML file; HTML goes beside")
 
+    command = add("status", status_command)
+    config(command)
+    command.add_argument("--json", action="store_true", help="as JSON, one object a job")
+
+    command = add("verify", verify_command)
+    command.add_argument(
+        "results", type=Path, nargs="?", help="folder of results; default: of the configuration"
+    )
+    config(command)
+
     command = add("options", options_command)
     command.add_argument("--schema", action="store_true", help="as a JSON schema, in YAML")
     return main
@@ -277,18 +393,37 @@ def _users(text: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; a user's mistake ends in one sentence and exit status 2."""
+    """Run one command; a mistake or a fault of the machine ends in one sentence and 2."""
     args = parser().parse_args(arguments)
     # A scheduler's SIGTERM ends the job as an exception would, so that temporary files go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Lines of progress, but not beside a bar: that is for a terminal.
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
+    logger = logging.getLogger("gems")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(shown)
     try:
-        args.run_command(args)
+        status = args.run_command(args) or 0
+        sys.stdout.flush()
+        return status
     except GemsError as error:
-        print(f"gems: error: {error}", file=sys.stderr)
-        return 2
+        message = str(error)
     except BrokenPipeError:
         return 1
-    return 0
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        message = f"{error.filename or 'A file'} cannot be used: {error.strerror or error}."
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        message = "Out of memory; give the job more of it, or lower the sizes in its configuration."
+    finally:
+        logger.removeHandler(shown)
+    with contextlib.suppress(OSError):  # the log may lie on the full disk
+        print(f"gems: error: {message}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ _PACKAGE = Path(__file__).parent
 
 def _cache_folder() -> Path:
     """A folder for this very code: numba's own check looks at a function's file alone."""
-    sources = sorted(_PACKAGE.rglob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    texts = (path.read_bytes() for path in sorted(_PACKAGE.rglob("*.py")))
+    compiled = [text for text in texts if b"gems.compiled" in text or b"numba" in text]
+    digest = hashlib.sha256(b"".join(compiled)).hexdigest()[:16]
     writable = os.access(_PACKAGE, os.W_OK)
     parent = _PACKAGE / "__pycache__" if writable else Path.home() / ".cache" / "gems"
     return parent / f"numba-{digest}"
@@ -143,6 +144,13 @@ def largest(values: Any) -> int:
                 if values[i] > best:
                     best, found = values[i], i
     return found
+
+
+@jit
+def largest_of_rows(values: Any, out: Any) -> None:
+    """``largest`` of every row of ``values`` (n, m), into ``out`` (n,)."""
+    for row in range(values.shape[0]):
+        out[row] = largest(values[row])
 
 
 def padded(values: Tensor, *, rows: int = 4, columns: int = LANES) -> Tensor:

@@ -264,11 +264,21 @@ class TrackingConfig(Section):
     """Experiment tracking with SwanLab; never changes a result."""
 
     mode: Literal["disabled", "offline", "local", "cloud"] = Field(
-        "offline", description="Where metrics go; `local` needs the package swanlab[dashboard]."
+        "offline",
+        description="Where metrics go: nowhere, to files, to a dashboard on this machine, to "
+        "swanlab.cn. `local` needs the package swanlab[dashboard], `cloud` a login.",
     )
-    project: str = Field("gems", description="Project that runs belong to.")
-    workspace: str | None = Field(None, description="Workspace (organisation) of the project.")
-    description: str = Field("", description="Free text shown with each run.")
+    project: str = Field(
+        "gems",
+        description="Project that runs belong to.",
+        pattern=r"^[0-9a-zA-Z_\-+.]{1,100}$",
+    )
+    workspace: str | None = Field(
+        None,
+        description="Workspace (organisation) of the project.",
+        pattern=r"^[0-9a-zA-Z_\-]{1,25}$",
+    )
+    description: str = Field("", description="Free text shown with each run.", max_length=1024)
     folder: str = Field("swanlog", description="Folder of runs tracked offline or locally.")
 
 
@@ -307,6 +317,12 @@ class Config(Section):
 
     results: str = Field(
         "results", description="Folder that everything is written to.", min_length=1
+    )
+    logs: str | None = Field(
+        None,
+        description="Folder of the logs of jobs. Default: `logs`, and `logs` in the results folder "
+        "if that is not `results`, so that experiments do not mix.",
+        min_length=1,
     )
     fidelity: Fidelity = Field(
         "released",
@@ -368,6 +384,9 @@ class Config(Section):
             _distinct(field, getattr(self, field))
         for field in ("seeds", "figure3_environments", "betas", "lambdas", "audit_environments"):
             _distinct(f"analysis.{field}", getattr(analysis, field))
+        if self.logs is None:
+            results = Path(self.results)
+            self.logs = str("logs" if results == Path("results") else results / "logs")
         for (section, option), values in PRESETS.items():
             if getattr(getattr(self, section), option) is None:
                 setattr(getattr(self, section), option, values[self.fidelity])
@@ -389,6 +408,15 @@ def needs(method: str, config: Config) -> tuple[registry.Prerequisite, ...]:
     if "wknn" in entry.sections and config.wknn.item_table == "mf":
         return (*entry.needs, "mf")
     return entry.needs
+
+
+def items_values(embedding: str, config: Config) -> dict[str, Any]:
+    """What one embedding reads of the configuration: not what is said of the other."""
+    values = config.sections("items")["items"]
+    values["files"] = {name: file for name, file in values["files"].items() if name == embedding}
+    if embedding != "focused":
+        del values["focused_peakedness"]
+    return {"items": values}
 
 
 def run_values(method: str, config: Config) -> dict[str, Any]:
@@ -435,7 +463,7 @@ def _read(source: str) -> dict[str, Any]:
         values = yaml.safe_load(source if inline else Path(source).read_text()) or {}
     except OSError as error:
         raise GemsError(f"Cannot read the configuration {name}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # as of a date in month 99
         raise GemsError(f"The configuration {name} is not valid YAML.") from None
     if not isinstance(values, dict):
         raise GemsError(f"The configuration {name} must be a mapping of options to values.")

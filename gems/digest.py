@@ -14,7 +14,10 @@ from typing import Any
 ROOT = Path(__file__).parent
 IGNORED = {
     f"gems.{name}"
-    for name in ("config", "digest", "errors", "files", "paths", "progress", "registry", "tracking")
+    for name in (
+        *("attempt", "config", "digest", "errors", "files", "interrupt", "paths", "progress"),
+        *("provenance", "registry", "tracking", "variants", "verify"),
+    )
 }
 
 

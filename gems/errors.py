@@ -14,3 +14,9 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f", did you mean {near[0]!r}?" if near else ";"
     return f"{name!r} is not a known {kind}{hint} Allowed: {', '.join(names)}."
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's or numpy's own error, or PyTorch's on a CPU or a GPU."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words

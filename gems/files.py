@@ -32,12 +32,32 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.fchmod(handle, 0o666 & ~_umask())
         os.close(handle)
         yield temporary
+        _reach_the_disk(temporary)
         temporary.replace(path)
-    except OSError as error:
-        raise GemsError(f"Cannot write {path}: {error.strerror or error}.") from error
+    except Exception as error:
+        cause = _disk_error(error)
+        if cause is None:
+            raise
+        raise GemsError(f"Cannot write {path}: {cause.strerror or cause}.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _reach_the_disk(path: Path) -> None:
+    """Wait until the contents are on the disk, so that a crash cannot rename an empty file."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+    """The failure to write behind ``error``: torch.save hides it behind one of its own."""
+    while isinstance(error, RuntimeError):
+        error = error.__context__
+    return error if isinstance(error, OSError) else None
 
 
 def _umask() -> int:

@@ -1,9 +1,8 @@
 """What the pretrained models share of pytorch-lightning: fit, resume, keep the best."""
 
-import contextlib
 import logging
 import math
-import shutil
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from gems.device import pick_device
 from gems.errors import GemsError
+from gems.files import written_whole
 from gems.progress import Progress
 from gems.tracking import Tracker
 
@@ -22,11 +24,29 @@ LOG_EVERY_BATCHES = 50
 
 
 class _Report(Callback):
-    """Shows progress, tracks losses, and stops on a loss that is not a number."""
+    """Shows progress, tracks losses, and stops on a loss that is not a number.
+
+    Its state is what it has tracked, so that a resumed training tracks that again.
+    """
 
     def __init__(self, progress: Progress, tracker: Tracker, monitor: str) -> None:
         self._progress, self._tracker, self._monitor = progress, tracker, monitor
         self._figures: dict[str, float] = {}
+        self._rows: list[tuple[int, dict[str, float]]] = []
+        self._tracked = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All rows tracked so far: step and figures."""
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Track the rows of an earlier try."""
+        for step, values in state_dict["rows"]:
+            self._track(values, step)
+
+    def _track(self, values: dict[str, float], step: int) -> None:
+        self._rows.append((step, values))
+        self._tracker.log(values, step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
@@ -36,16 +56,34 @@ class _Report(Callback):
             if not math.isfinite(loss):
                 raise GemsError(f"The loss is not a number at batch {trainer.global_step}.")
             self._figures["loss"] = loss
-            train = {k: float(v) for k, v in trainer.callback_metrics.items() if "train_" in k}
-            self._tracker.log({**train, "epoch": trainer.current_epoch}, trainer.global_step)
+            now = time.monotonic()
+            speed, self._tracked = LOG_EVERY_BATCHES / (now - self._tracked), now
+            values = {k: float(v) for k, v in trainer.callback_metrics.items() if "train_" in k}
+            epoch = trainer.current_epoch // (trainer.check_val_every_n_epoch or 1)
+            values |= {"train_loss": loss, "epoch": epoch}
+            self._track(values | {"batches_per_second": speed}, trainer.global_step)
         self._progress.advance(1, **self._figures)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         values = {k: float(v) for k, v in trainer.callback_metrics.items() if "val_" in k}
         if not math.isfinite(values[self._monitor]):
             raise GemsError(f"The validation loss is not a number at batch {trainer.global_step}.")
-        self._figures["validation"] = values[self._monitor]
-        self._tracker.log(values, trainer.global_step)
+        self._figures["validation loss"] = values[self._monitor]
+        self._track(values, trainer.global_step)
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that a kill cannot leave half written.
+
+    Those of Lightning are written to the folder for temporary files and moved, which is a copy
+    where that lies on another file system.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 def fit(
@@ -66,7 +104,8 @@ def fit(
         module: what to train.
         stage: its name in the progress bar.
         monitor: validation figure whose lowest value marks the best checkpoint.
-        state: folder of checkpoints: ``last.ckpt``, and ``best.ckpt`` for ``best_weights``.
+        state: folder of checkpoints: ``last.ckpt``, of the end of the last Lightning epoch, and
+            ``best.ckpt`` for ``best_weights``.
         device: ``auto``, ``cpu`` or ``cuda``.
         tracker: where figures go.
         total_batches: batches to expect, None if unknown.
@@ -76,7 +115,9 @@ def fit(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     # Advice that does not apply: loaders have no workers, and batches are made on the fly.
     warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     last = state / "last.ckpt"
+    earlier = _load(last) if last.is_file() else None
     # Two of them: `save_last` would save only when the best is beaten.
     best, latest = (
         ModelCheckpoint(
@@ -84,11 +125,12 @@ def fit(
             filename=name,
             monitor=figure,
             enable_version_counter=False,
-            save_on_train_epoch_end=False,
+            save_on_train_epoch_end=figure is None,
         )
         for name, figure in (("best", monitor), ("last", None))
     )
-    with Progress(stage, total_batches, "batches") as progress:
+    done = earlier["global_step"] if earlier else 0
+    with Progress(stage, total_batches, "batches", done) as progress:
         trainer = pl.Trainer(
             accelerator="gpu" if pick_device(device).type == "cuda" else "cpu",
             devices=1,
@@ -97,31 +139,36 @@ def fit(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             callbacks=[_Report(progress, tracker, monitor), *callbacks, best, latest],
+            # One process, also where the variables of a SLURM job speak of more.
+            plugins=[LightningEnvironment(), _WholeCheckpoints()],
             **options,
         )
-        if not last.is_file():
+        if earlier is None:
             trainer.fit(module)
-        elif not _stopped(last):
+        elif not _stopped(earlier):
             trainer.fit(module, ckpt_path=str(last), weights_only=True)
 
 
-def _stopped(checkpoint: Path) -> bool:
+def _stopped(checkpoint: dict[str, Any]) -> bool:
     """Whether a training had already stopped early when it was killed."""
-    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
-    early = [state for name, state in callbacks.items() if name.startswith("EarlyStopping")]
+    callbacks = checkpoint["callbacks"].items()
+    early = [state for name, state in callbacks if name.startswith("EarlyStopping")]
     return any(state["wait_count"] >= state["patience"] for state in early)
 
 
-def forget(state: Path) -> None:
-    """Remove the folder ``state``, and the one that it lies in if that is empty then."""
-    shutil.rmtree(state)
-    with contextlib.suppress(OSError):
-        state.parent.rmdir()
+def _load(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise GemsError(
+            f"The training state {checkpoint} is damaged; remove {checkpoint.parent} to start "
+            "again."
+        ) from error
 
 
 def best_weights(state: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Weights of the best checkpoint under ``prefix``, which is cut, and its figures."""
-    checkpoint = torch.load(state / "best.ckpt", map_location="cpu", weights_only=True)
+    checkpoint = _load(state / "best.ckpt")
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint["state_dict"].items()

@@ -1,17 +1,25 @@
-"""Progress: one bar on a terminal, plain flushed lines in a file."""
+"""Progress of one stage: a bar on a terminal, plain lines in logs, a snapshot for `gems status`."""
 
+import logging
 import sys
 import time
+from collections import deque
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
 LINE_SECONDS = 30.0
+# Speed is that of the last two minutes: the random phase is faster than what follows.
+MARK_SECONDS, MARKS = 5.0, 24
+
+logger = logging.getLogger("gems")
 
 
 class Progress:
-    """Progress of one stage, with figures beside it; shown on standard error.
+    """Progress of one stage, with figures beside it.
+
+    Lines go to the logger ``gems``: the first, the last, and at most one each ``LINE_SECONDS``.
 
     Args:
         stage: what is being done, in a few words.
@@ -20,11 +28,13 @@ class Progress:
         done: steps that an earlier try has done already.
     """
 
+    current: "Progress | None" = None  # of the stage that runs, for who looks from outside
+
     def __init__(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:  # noqa: D107
-        self._stage, self._unit, self._total = stage, unit, total
-        self._done = self._first = done
-        self._figures = ""
-        self._started = self._printed = time.monotonic()
+        self._stage, self._unit, self._total, self._done = stage, unit, total, done
+        self._figures: dict[str, float] = {}
+        self._printed = time.monotonic()
+        self._marks = deque([(self._printed, done)], maxlen=MARKS)
         self._bar = (
             tqdm(total=total, initial=done, desc=stage, unit=f" {unit}", dynamic_ncols=True)
             if sys.stderr.isatty()
@@ -32,6 +42,8 @@ class Progress:
         )
 
     def __enter__(self) -> Self:  # noqa: D105
+        Progress.current = self
+        logger.info("%s: starts at %s", self._stage, self._count())
         return self
 
     def __exit__(  # noqa: D105
@@ -40,30 +52,66 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        Progress.current = None
         if self._bar is not None:
             self._bar.close()
-        else:
-            self._line()
+        self._line()
 
     def advance(self, steps: int = 1, **figures: float) -> None:
-        """Count ``steps`` more; ``figures`` replace those shown."""
+        """Count ``steps`` more; ``figures`` join those shown."""
         self._done += steps
-        if figures:
-            self._figures = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self._figures |= figures
         if self._bar is not None:
             self._bar.update(steps)
-            self._bar.set_postfix_str(self._figures, refresh=False)
-        elif time.monotonic() - self._printed > LINE_SECONDS:
+            self._bar.set_postfix_str(_shown(self._figures), refresh=False)
+        now = time.monotonic()
+        if now - self._marks[-1][0] > MARK_SECONDS:
+            self._marks.append((now, self._done))
+        if now - self._printed > LINE_SECONDS:
             self._line()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Stage, steps ``done`` of ``total``, ``unit``, ``seconds_left`` if known, ``figures``."""
+        return {
+            "stage": self._stage,
+            "done": self._done,
+            "total": self._total,
+            "unit": self._unit,
+            "seconds_left": self._seconds_left(),
+            "figures": dict(self._figures),
+        }
+
+    def _speed(self) -> float:
+        """Steps a second of late."""
+        since, done = self._marks[0]
+        seconds = time.monotonic() - since
+        return (self._done - done) / seconds if seconds > 0 else 0.0
+
+    def _seconds_left(self) -> float | None:
+        speed = self._speed()
+        return None if self._total is None or speed <= 0 else (self._total - self._done) / speed
+
+    def _count(self) -> str:
+        total = "" if self._total is None else f"/{self._total}"
+        return f"{self._done}{total} {self._unit}"
 
     def _line(self) -> None:
         self._printed = time.monotonic()
-        seconds = self._printed - self._started
-        speed = (self._done - self._first) / seconds if seconds > 0 else 0.0
-        parts = [f"{self._stage}: {self._done} {self._unit}", f"{speed:.3g} a second"]
-        if self._total is not None and speed > 0:
-            parts[0] = f"{self._stage}: {self._done}/{self._total} {self._unit}"
-            parts.append(f"{(self._total - self._done) / speed:.0f} s left")
+        parts = [self._count(), f"{self._speed():.3g} {self._unit} a second"]
+        left = self._seconds_left()
+        if left is not None:
+            parts.append(f"{duration(left)} left")
         if self._figures:
-            parts.append(self._figures)
-        print(", ".join(parts), file=sys.stderr, flush=True)
+            parts.append(_shown(self._figures))
+        logger.info("%s: %s", self._stage, ", ".join(parts))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds: ``1:02:03``."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}"
+
+
+def _shown(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())

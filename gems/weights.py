@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from gems.errors import GemsError
@@ -19,10 +19,9 @@ def save_weights(path: Path, weights: dict[str, Tensor], config: dict[str, Any])
     """
     path.unlink(missing_ok=True)
     write_json(path.with_suffix(".json"), config)
+    plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     with written_whole(path) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary
-        )
+        temporary.write_bytes(save(plain))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

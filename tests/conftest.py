@@ -15,6 +15,10 @@ settings.register_profile("gems", deadline=None, derandomize=True, print_blob=Tr
 settings.load_profile("gems")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=3, help="kills that tests/test_kill.py makes")
+
+
 @pytest.fixture(scope="session")
 def config() -> Callable[..., Config]:
     def build_untracked(**overrides: Any) -> Config:

@@ -2,13 +2,18 @@
 
 import csv
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gems import registry
 from gems.config import build
+from gems.data.replay import Episodes, Replay
 from gems.errors import GemsError
 from gems.paths import run_name
 from gems.simulator import items
@@ -87,7 +92,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("method", TRAINED)
 def test_a_killed_run_resumes_bit_for_bit(method, inputs, tmp_path, monkeypatch):
     undisturbed = execute_in(run_of(method, inputs), tmp_path / "undisturbed")
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(TrainingState, "due", lambda self: True)
     learn = loop.Trainer._learn
     learnt = []
 
@@ -108,26 +113,67 @@ def test_a_killed_run_resumes_bit_for_bit(method, inputs, tmp_path, monkeypatch)
 
     monkeypatch.setattr(loop.Trainer, "_learn", counted)
     resumed = execute_in(run_of(method, inputs), tmp_path / "killed")
-    assert learnt == [8, 9, 10, 11]
+    assert learnt == [9, 10, 11]
     for name in ("result.json", "curve.csv", "policy.safetensors"):
         assert (resumed / name).read_bytes() == (undisturbed / name).read_bytes()
-    assert not (tmp_path / "killed" / "state").exists()
+
+
+NO_EPISODES = Replay(0, 1, 0, False)
 
 
 def test_a_state_of_another_configuration_is_not_taken_up(inputs, tmp_path):
     run, other = (run_of("SlateQ", inputs, batch_episodes=n) for n in (3, 4))
     assert run.fingerprint() != other.fingerprint()
-    TrainingState(tmp_path, run.fingerprint()).save({"episode": 4})
-    assert TrainingState(tmp_path, run.fingerprint()).load() == {"episode": 4}
-    assert TrainingState(tmp_path, other.fingerprint()).load() is None
+    TrainingState(tmp_path, run.fingerprint()).save({"episode": 4}, NO_EPISODES)
+    assert TrainingState(tmp_path, run.fingerprint()).load(NO_EPISODES) == {"episode": 4}
+    assert TrainingState(tmp_path, other.fingerprint()).load(NO_EPISODES) is None
 
 
 def test_a_damaged_state_is_one_sentence(inputs, tmp_path):
     state = TrainingState(tmp_path, "x")
-    state.save({"episode": 4})
+    state.save({"episode": 4}, NO_EPISODES)
     (tmp_path / "x.pt").write_bytes(b"half")
-    with pytest.raises(GemsError, match="is damaged; remove it"):
-        state.load()
+    with pytest.raises(GemsError, match=r"is damaged; remove .*x\.pt to start again"):
+        state.load(NO_EPISODES)
+
+
+def random_episodes(rng, n):
+    episodes = Episodes.empty(n, turns=2, action_dim=3, disclosed=True)
+    episodes.slates[:] = rng.integers(0, 9, episodes.slates.shape)
+    episodes.actions[:] = rng.random(episodes.actions.shape)
+    episodes.users[:] = rng.random(episodes.users.shape)
+    return episodes
+
+
+@given(st.lists(st.integers(1, 9), max_size=12), st.integers(0, 11), st.integers(1, 12))
+def test_a_replay_saved_part_by_part_is_the_replay(sizes, killed_after, capacity):
+    """Whatever was added between two saves, and wherever the run was killed and went on."""
+    rng, replay = np.random.default_rng(0), Replay(capacity, 2, 3, True)
+    with tempfile.TemporaryDirectory() as name:
+        state = TrainingState(Path(name), "x")
+        for number, size in enumerate(sizes):
+            for _ in range(size):
+                replay.add(random_episodes(rng, 1))
+            state.save({}, replay)
+            restored = Replay(capacity, 2, 3, True)
+            reader = TrainingState(Path(name), "x")
+            assert reader.load(restored) == {}
+            assert (restored.added, restored.capacity) == (replay.added, capacity)
+            for ours, theirs in zip(restored._store, replay._store, strict=True):
+                np.testing.assert_array_equal(ours[: len(replay)], theirs[: len(replay)])
+            if number == killed_after:
+                state, replay = reader, restored
+        kept = sum(len(torch.load(p)["slates"]) for p in Path(name).glob("x.*.pt"))
+        assert kept < capacity + max(sizes, default=1)
+
+
+def test_a_replay_without_one_of_its_parts_is_one_sentence(tmp_path):
+    replay = Replay(9, 2, 3, True)
+    replay.add(random_episodes(np.random.default_rng(0), 4))
+    TrainingState(tmp_path, "x").save({}, replay)
+    (tmp_path / "x.4.pt").unlink()
+    with pytest.raises(GemsError, match=r"x\.4\.pt is damaged; remove .*x\.pt to start again"):
+        TrainingState(tmp_path, "x").load(replay)
 
 
 def test_the_checkpoint_with_the_best_validation_return_is_tested(inputs, tmp_path):
@@ -197,9 +243,9 @@ def test_a_loss_that_is_not_a_number_stops_the_run_in_one_sentence(inputs, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def test_acting_on_a_copy_as_beside_a_gpu_gives_the_same_run(inputs, monkeypatch):
+def test_acting_on_a_copy_as_beside_a_gpu_gives_the_same_run(inputs, tmp_path):
     """On a GPU the policy that acts is a CPU copy; the copy must follow the learner."""
-    returns = []
+    curves = []
     for copied in (False, True):
         run = run_of("SAC+WkNN", inputs)
         simulator = run.simulator()
@@ -207,13 +253,10 @@ def test_acting_on_a_copy_as_beside_a_gpu_gives_the_same_run(inputs, monkeypatch
         trainer = loop.Trainer(learner, simulator, run.config.training, 3, torch.device("cpu"))
         if copied:
             trainer._actor = loop.copy.deepcopy(learner.policy)
-        returns += [trainer._train_until(stop, _Silent()) for stop in (4, 8, 12)]
-    assert returns[:3] == returns[3:]
-
-
-class _Silent:
-    def advance(self, *args, **figures):
-        pass
+        state = TrainingState(tmp_path, "x")
+        trainer.train("x", state, Tracker(run.config.tracking, "x", [], {}))
+        curves.append(trainer.curve)
+    assert curves[0] == curves[1]
 
 
 def test_auto_takes_a_gpu_where_there_is_one(monkeypatch):

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -103,6 +104,18 @@ def credited(batch: Batch, credit: str) -> tuple[Tensor, Tensor]:
     """Slates and clicks (n, T, slate size) credited to each turn (Section 9: off by one)."""
     turns = slice(None, -1) if credit == "observed" else slice(1, None)
     return batch.slates[:, turns], batch.clicks[:, turns]
+
+
+@cache
+def _discounts(turns: int, gamma: float, device: torch.device) -> Tensor:
+    """Weight (T, T) of the reward of each turn, by row, in the return from each turn, by column."""
+    ahead = torch.arange(turns).unsqueeze(1) - torch.arange(turns)
+    return torch.where(ahead >= 0, gamma ** ahead.clamp(min=0).float(), 0.0).to(device)
+
+
+def returns_to_go(rewards: Tensor, gamma: float) -> Tensor:
+    """Discounted sum of the rewards (n, T) from each turn on, (n, T)."""
+    return rewards @ _discounts(rewards.shape[1], gamma, rewards.device)
 
 
 def first_clicked(slates: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,7 @@ from gems.agents.base import (
     credited,
     first_clicked,
     random_slates,
+    returns_to_go,
 )
 from gems.agents.belief import Belief
 from gems.agents.context import Context
@@ -128,16 +129,6 @@ class Reinforce(Learner):
         self._adam.zero_grad()
         entropy = -(log_prob.detach().exp() * log_prob.detach()).sum(-1).mean().nan_to_num()
         return {"loss": loss.item(), "entropy": entropy.item()}
-
-
-def returns_to_go(rewards: Tensor, gamma: float) -> Tensor:
-    """Discounted sum of the rewards from each turn on, (n, T)."""
-    returns = torch.empty_like(rewards)
-    total = torch.zeros_like(rewards[:, 0])
-    for turn in range(rewards.shape[1] - 1, -1, -1):
-        total = rewards[:, turn] + gamma * total
-        returns[:, turn] = total
-    return returns
 
 
 def reinforce(context: Context) -> Reinforce:

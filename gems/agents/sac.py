@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gems.agents.acting import (
     Array,
@@ -19,7 +20,16 @@ from gems.agents.acting import (
     outputs_of,
     rank,
 )
-from gems.agents.base import Decision, Learner, Mode, Policy, adam, follow, following
+from gems.agents.base import (
+    Decision,
+    Learner,
+    Mode,
+    Policy,
+    adam,
+    follow,
+    following,
+    returns_to_go,
+)
 from gems.agents.belief import Belief
 from gems.agents.critics import Critics
 from gems.compiled import LANES, jit_fused, tanh
@@ -243,6 +253,8 @@ class SAC(Learner):
         policy_loss.backward(inputs=self._policy_parameters)
         self._step(self._policy_adam)
 
+        entropy = -self.alpha * sampled.log_prob.detach().view_as(batch.rewards)
+        soft_rewards = batch.rewards + self.gamma * functional.pad(entropy[:, 1:], (0, 1))
         missing = sampled.log_prob.detach().mean() - self.policy.action_dim
         alpha_loss = -(self.log_alpha.exp() * missing).sum()
         alpha_loss.backward(inputs=[self.log_alpha])
@@ -255,6 +267,9 @@ class SAC(Learner):
             "alpha_loss": alpha_loss.item(),
             "alpha": self.alpha.item(),
             "q_value": q_value.item(),
+            # Of the same turns as `q_value`: without and with the entropy that critics count too.
+            "return_to_go": returns_to_go(batch.rewards, self.gamma).mean().item(),
+            "soft_return_to_go": returns_to_go(soft_rewards, self.gamma).mean().item(),
         }
 
     def replayed_actions(self, batch: Batch) -> Tensor:

@@ -30,6 +30,7 @@ from gems.agents.base import (
     follow,
     following,
     random_slates,
+    returns_to_go,
 )
 from gems.agents.belief import Belief
 from gems.agents.context import Context
@@ -73,7 +74,8 @@ class DisclosedClicks(nn.Module):
     def relevances(self, users: Tensor, bored: Tensor) -> Tensor:
         """Relevance (m, items) for users (m, 20) with bored topics (m, topics)."""
         effective = users.masked_fill(bored.float() @ self.mask > 0, 0.0)
-        return torch.sigmoid(self.sharpness * (effective @ self.items.t() - self.threshold))
+        scores = effective @ self.items.t()
+        return scores.sub_(self.threshold).mul_(self.sharpness).sigmoid_()
 
     def click_probabilities(self, slates: Tensor, relevances: Tensor) -> Tensor:
         """Click probability of every rank of slates (m, slate size)."""
@@ -213,8 +215,13 @@ class SlateQ(Learner):
         c = self.config
         share = math.exp(-self.updates.item() / c.epsilon_updates)
         self.policy.epsilon.fill_(c.epsilon_end + (c.epsilon_start - c.epsilon_end) * share)
-        mean = values.detach().mean().nan_to_num().item()
-        return {"loss": loss.item(), "q_value": mean, "epsilon": self.policy.epsilon.item()}
+        after = self.gamma * functional.pad(returns_to_go(batch.rewards, self.gamma)[:, 1:], (0, 1))
+        return {
+            "loss": loss.item(),
+            "q_value": values.detach().mean().nan_to_num().item(),
+            "return_to_go": (1 + after.flatten()[clicked]).mean().nan_to_num().item(),
+            "epsilon": self.policy.epsilon.item(),
+        }
 
     def _values(self, states: Tensor, items: Tensor) -> Tensor:
         """Q values (m,) of one item for each state."""

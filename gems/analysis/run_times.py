@@ -11,8 +11,8 @@ from gems.errors import GemsError
 from gems.registry import METHODS
 
 CAPTION = (
-    "Wall-clock time of the last try of each run, in which it was trained and tested; a run that "
-    "was resumed counts from its last start."
+    "Wall-clock time of each run from the start of its first try to its end, training and test; "
+    "a run that was stopped and resumed counts the time between."
 )
 
 

@@ -6,6 +6,8 @@ written last. 10 million slates take 220 MB.
 """
 
 import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +81,7 @@ def write(folder: Path, users: int, turns: int, chunks: Any, meta: dict[str, Any
         GemsError: the folder cannot be written.
     """
     packed = (users, turns, (SLATE_SIZE + 7) // 8)
-    contents = hashlib.sha256()
+    contents = hashlib.sha256(), hashlib.sha256()
     # Plain writes, not a memory map: on a full disk a map ends the process by a signal.
     with (
         written_whole(folder / "slates.npy") as slates_path,
@@ -91,12 +93,21 @@ def write(folder: Path, users: int, turns: int, chunks: Any, meta: dict[str, Any
         _write_header(clicks_file, np.uint8, packed)
         for slates, clicks in chunks:
             parts = slates.astype(np.int16).tobytes(), np.packbits(clicks, axis=-1).tobytes()
-            for part, file in zip(parts, (slates_file, clicks_file), strict=True):
+            for part, file, digest in zip(parts, (slates_file, clicks_file), contents, strict=True):
                 file.write(part)
-                contents.update(part)
+                digest.update(part)
         (folder / "dataset.json").unlink(missing_ok=True)
-    described = {"users": users, "turns": turns, "sha256": contents.hexdigest(), **meta}
-    write_json(folder / "dataset.json", described)
+    described = {"users": users, "turns": turns, **meta}
+    sha256 = _combined(contents, described)
+    write_json(folder / "dataset.json", {**described, "sha256": sha256})
+
+
+def _combined(contents: Iterable[Any], described: dict[str, Any]) -> str:
+    """One digest from the hashes of slates and clicks and their description."""
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for part in contents:
+        digest.update(part.digest())
+    return digest.hexdigest()
 
 
 def _write_header(file: BinaryIO, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
@@ -110,17 +121,21 @@ def validation_users(users: int, fraction: float) -> int:
 
 
 def read(folder: Path) -> Dataset:
-    """Open a dataset and check that it is whole.
+    """Open a dataset and check that it is whole: the contents are read once, 1 GB a second.
 
     Raises:
-        GemsError: a file is missing, truncated, or of another shape or kind.
+        GemsError: a file is missing, damaged, or of another shape or kind.
     """
     meta = read_json(folder / "dataset.json")
-    if not isinstance(meta, dict) or not {"users", "turns", "items"} <= meta.keys():
+    if not isinstance(meta, dict) or not {"users", "turns", "items", "sha256"} <= meta.keys():
         raise GemsError(f"{folder / 'dataset.json'} does not describe a dataset.")
     shape = (meta["users"], meta["turns"])
     slates = _open(folder / "slates.npy", np.dtype(np.int16), (*shape, SLATE_SIZE))
     clicks = _open(folder / "clicks.npy", np.dtype(np.uint8), (*shape, (SLATE_SIZE + 7) // 8))
+    contents = (hashlib.sha256(array.reshape(-1).data) for array in (slates, clicks))
+    described = {name: value for name, value in meta.items() if name != "sha256"}
+    if _combined(contents, described) != meta["sha256"]:
+        raise GemsError(f"The dataset {folder} is damaged: its contents are not those written.")
     return Dataset(folder, slates, clicks, meta)
 
 
@@ -131,6 +146,6 @@ def _open(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[A
         array = open_memmap(path, mode="r")
     except Exception as error:  # a damaged header can break its parser in many ways
         raise GemsError(f"{path} is damaged or is not a .npy array.") from error
-    if array.dtype != dtype or array.shape != shape:
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
         raise GemsError(f"{path} holds {array.dtype} {array.shape}; {dtype} {shape} is needed.")
     return array

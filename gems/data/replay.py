@@ -1,5 +1,6 @@
 """Episodes in memory: what a rollout records and what a learner samples."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -96,21 +97,27 @@ class Replay:
         """Draw ``n`` episodes."""
         return self._store.pick(rng.integers(0, len(self), n))
 
-    def state(self) -> dict[str, Tensor]:
-        """The episodes held and their number, for a training state."""
-        held = {f: torch.from_numpy(part[: len(self)]) for f, part in self._store._asdict().items()}
-        return {**held, "added": torch.tensor(self.added)}
+    @property
+    def oldest(self) -> int:
+        """Number of the oldest episode that is held, counted from the first that was added."""
+        return max(0, self.added - self.capacity)
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Take back what ``state`` gave.
+    def since(self, first: int) -> dict[str, Tensor]:
+        """The episodes from number ``first`` on that are held, and their end, for a state."""
+        index = np.arange(max(first, self.oldest), self.added) % self.capacity
+        parts: dict[str, NDArray] = self._store._asdict()
+        new = {name: torch.from_numpy(part[index]) for name, part in parts.items()}
+        return {**new, "end": torch.tensor(self.added)}
+
+    def restore(self, part: dict[str, Tensor]) -> None:
+        """Take back what ``since`` gave; parts are restored in their order.
 
         Raises:
-            GemsError: the state is of another shape.
+            GemsError: the episodes are of another shape.
         """
-        self.added = int(state["added"])
-        parts: dict[str, NDArray] = self._store._asdict()
-        for name, part in parts.items():
-            held = state[name].numpy()
-            if held.shape != (len(self), *part.shape[1:]):
-                raise GemsError(f"The saved replay holds {name} of shape {held.shape}.")
-            part[: len(self)] = held
+        episodes = Episodes._make(part[name].numpy() for name in Episodes._fields)
+        pairs: Iterable[tuple[NDArray, NDArray]] = zip(self._store, episodes, strict=True)
+        if any(store.shape[1:] != new.shape[1:] for store, new in pairs):
+            raise GemsError("The saved replay holds episodes of another shape.")
+        self.added = int(part["end"]) - len(episodes.slates)
+        self.add(episodes)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -15,7 +17,7 @@ from gems.config import MFConfig
 from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
 from gems.errors import GemsError
-from gems.lightning import best_weights, fit, forget
+from gems.lightning import best_weights, fit
 from gems.process import use_one_thread
 from gems.randomness import stream
 from gems.tracking import Tracker
@@ -69,8 +71,9 @@ class BPR(pl.LightningModule):
     def __init__(self, data: Dataset, config: MFConfig) -> None:
         """Xavier-uniform tables; the first users' clicks validate."""
         super().__init__()
+        self.automatic_optimization = False
         self._config, self._n_items = config, data.meta["items"]
-        self.users = nn.Embedding(data.users, config.dim)
+        self.users = nn.Embedding(data.users, config.dim, sparse=True)
         self.items = nn.Embedding(self._n_items, config.dim)
         nn.init.xavier_uniform_(self.users.weight)
         nn.init.xavier_uniform_(self.items.weight)
@@ -101,17 +104,29 @@ class BPR(pl.LightningModule):
         count = -(-len(self._validation[0]) // VALIDATION_BATCH)
         return self._batches(self._validation, VALIDATION_BATCH, self._config.seed, 0, count)
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Loss of one batch."""
-        return self.loss(*batch)
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+        """One step of both tables; that of the users costs by the users in the batch."""
+        items, users = cast(list[LightningOptimizer], self.optimizers())
+        loss = self.loss(*batch)
+        self.manual_backward(loss)
+        items.step()
+        # Past Lightning, which would count this as a second batch.
+        users.optimizer.step()
+        items.zero_grad()
+        users.zero_grad()
+        return {"loss": loss.detach()}
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
         """Validation loss."""
         self.log("val_loss", self.loss(*batch), batch_size=len(batch[0]))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam."""
-        return torch.optim.Adam(self.parameters(), lr=self._config.learning_rate, fused=True)
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam of the items, and one of the users that moves only those in the batch."""
+        lr = self._config.learning_rate
+        return [
+            torch.optim.Adam(self.items.parameters(), lr=lr, fused=True),
+            torch.optim.SparseAdam(self.users.parameters(), lr=lr),
+        ]
 
 
 def _pairs(data: Dataset, first: int, last: int) -> Pairs:
@@ -132,7 +147,7 @@ def factorise(
         data: the logged dataset.
         config: options of the factorisation.
         output: .safetensors file to write, with its configuration beside it.
-        state: folder of the training state, from which a killed job goes on; removed at the end.
+        state: folder of the training state, from which a killed job goes on.
         device: ``auto``, ``cpu`` or ``cuda``.
         tracker: where losses go.
 
@@ -166,4 +181,3 @@ def factorise(
     )
     weights, best = best_weights(checkpoints, "items.")
     save_weights(output, {"items": weights["weight"]}, described | best)
-    forget(checkpoints)

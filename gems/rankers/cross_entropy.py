@@ -15,18 +15,19 @@ class _ItemCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, slots: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         grad = torch.empty_like(slots)
-        loss = slots.new_zeros(())
         rows = max(1, BLOCK_LOGITS // len(table))
+        scratch = slots.new_empty(min(rows, len(slots)), len(table))
+        loss = slots.new_zeros(())
         for block, wanted, out in zip(
             slots.split(rows), targets.split(rows), grad.split(rows), strict=True
         ):
-            logits, target = block @ table.t(), table[wanted]
-            top = logits.max(-1, keepdim=True).values
-            weights = logits.sub_(top).exp_()
-            total = weights.sum(-1, keepdim=True)
-            loss += (top + total.log()).sum() - (block * target).sum()
+            logits = torch.mm(block, table.t(), out=scratch[: len(block)])
+            log_prob = torch.log_softmax(logits, dim=-1)
+            loss -= log_prob.gather(1, wanted.unsqueeze(1)).sum()
             if ctx.needs_input_grad[0]:
-                torch.sub(weights.div_(total) @ table, target, out=out)
+                torch.mm(log_prob.exp_(), table, out=out)
+        if ctx.needs_input_grad[0]:
+            grad -= table[targets]
         ctx.save_for_backward(grad)
         return loss / len(slots)
 

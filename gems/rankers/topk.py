@@ -11,7 +11,9 @@ def top_items(values: Tensor) -> Tensor:
     """Indices (n, slate size) of the largest of ``values`` (n, items), in descending order."""
     if values.device.type != "cpu":
         return values.topk(SLATE_SIZE, dim=-1).indices
-    return torch.from_numpy(kernels.top_k_rows(values.detach().numpy(), SLATE_SIZE))
+    items = torch.empty(len(values), SLATE_SIZE, dtype=torch.int64)
+    kernels.top_k_rows(values.detach().numpy(), items.numpy())
+    return items
 
 
 class TopK(nn.Module):

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gems.compiled import largest_of_rows
 from gems.config import VAEConfig
 from gems.errors import GemsError
 from gems.rankers.cross_entropy import item_cross_entropy
@@ -14,6 +16,20 @@ from gems.simulator.kernels import SLATE_SIZE
 from gems.weights import load_config, load_weights
 
 HIDDEN = (512, 256)
+BLOCK_SLOTS = 128
+
+
+def best_items(slots: Tensor, table: Tensor) -> Tensor:
+    """Item (m,) of ``table`` (items, dim) with the largest product with each of ``slots``."""
+    if slots.device.type != "cpu":
+        return (slots @ table.t()).argmax(-1)
+    # Blocks of logits stay in the cache, and need no memory.
+    logits = slots.new_empty(min(BLOCK_SLOTS, len(slots)), len(table))
+    found = torch.empty(len(slots), dtype=torch.int64)
+    for block, out in zip(slots.split(BLOCK_SLOTS), found.split(BLOCK_SLOTS), strict=True):
+        torch.mm(block, table.t(), out=logits[: len(block)])
+        largest_of_rows(logits[: len(block)].numpy(), out.numpy())
+    return found
 
 
 class Latent(NamedTuple):
@@ -64,9 +80,11 @@ class SlateVAE(nn.Module):
         """Vectors (m, slate size, dim) to be compared with items, from hidden units (m, 512)."""
         return self.slate_head(hidden).unflatten(1, (SLATE_SIZE, -1))
 
+    @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         """Most likely slates (m, slate size); an item may appear twice."""
-        return (self.slots(self.decoder(latent)) @ self.items.weight.t()).argmax(-1)
+        slots = self.slots(self.decoder(latent))
+        return best_items(slots.flatten(0, 1), self.items.weight).view(slots.shape[:2])
 
     def losses(self, slates: Tensor, clicks: Tensor, noise: Tensor | None) -> Losses:
         """Loss of a batch; ``noise`` (m, latent dim) is standard normal, None decodes the mean."""
@@ -111,12 +129,16 @@ def load_ranker(path: Path, n_items: int, latent_dim: int) -> GeMSRanker:
         GemsError: the file is missing, damaged, or of another number of items or dimensions.
     """
     weights, saved = load_weights(path), load_config(path)
-    if (saved.get("items"), saved.get("vae", {}).get("latent_dim")) != (n_items, latent_dim):
+    try:
+        config = VAEConfig.model_validate(saved.get("vae"))
+    except ValidationError as error:
+        raise GemsError(f"The VAE {path} was trained by another version of this code.") from error
+    if (saved.get("items"), config.latent_dim) != (n_items, latent_dim):
         raise GemsError(
             f"The VAE {path} was trained with {saved.get('items')} items and latent_dim "
-            f"{saved.get('vae', {}).get('latent_dim')}; {n_items} and {latent_dim} are needed."
+            f"{config.latent_dim}; {n_items} and {latent_dim} are needed."
         )
-    vae = SlateVAE(n_items, VAEConfig(**saved["vae"]))
+    vae = SlateVAE(n_items, config)
     low, high = weights.pop("bounds.low", None), weights.pop("bounds.high", None)
     try:
         vae.load_state_dict(weights)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from gems.config import VAEConfig
 from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
-from gems.lightning import best_weights, fit, forget
+from gems.lightning import best_weights, fit
 from gems.process import use_one_thread
 from gems.randomness import stream, torch_stream
 from gems.rankers.vae import SlateVAE
@@ -21,6 +21,8 @@ from gems.tracking import Tracker
 from gems.weights import save_weights
 
 READ_SLATES = 25_600
+# Batches from one saved state to the next: about a minute's work is repeated after a kill.
+PART_BATCHES = 4_000
 
 
 class SlateBatches(IterableDataset):
@@ -50,34 +52,48 @@ class SlateBatches(IterableDataset):
 
 
 class VAETraining(pl.LightningModule):
-    """Losses, batches and optimiser of the slate VAE."""
+    """Losses, batches and optimiser of the slate VAE.
+
+    An epoch of Lightning, after which the state is saved, is one of equal parts of a pass over
+    the training slates.
+
+    Attributes:
+        batches: batches of a pass.
+        parts: parts of a pass.
+    """
 
     def __init__(self, vae: SlateVAE, data: Dataset, seed: int) -> None:
         """``seed`` draws the noise and, if batches are shuffled, their order."""
         super().__init__()
         self.vae, self._data, self._seed = vae, data, seed
         users = validation_users(data.users, vae.config.validation_fraction)
-        self._split = users * data.turns
+        self._split, self._end = users * data.turns, data.users * data.turns
+        self.batches = -(-(self._end - self._split) // vae.config.batch_slates)
+        self.parts = -(-self.batches // PART_BATCHES)
 
     def _loader(self, first: int, last: int, order: NDArray[np.int64] | None) -> DataLoader:
         batches = SlateBatches(self._data, first, last, self.vae.config.batch_slates, order)
         return DataLoader(batches, batch_size=None)
 
     def train_dataloader(self) -> DataLoader:
-        """Slates of all users but the first ones; drawn anew every epoch if shuffled."""
-        last = self._data.users * self._data.turns
+        """Slates of all users but the first ones; drawn anew every pass if shuffled."""
+        current, part = divmod(self.current_epoch, self.parts)
+        size = PART_BATCHES * self.vae.config.batch_slates
+        first = self._split + part * size
+        last = min(first + size, self._end)
         order = None
         if self.vae.config.shuffle:
-            rng = stream(self._seed, "vae order", self.current_epoch)
-            order = rng.permutation(last - self._split)
-        return self._loader(self._split, last, order)
+            rng = stream(self._seed, "vae order", current)
+            permutation = rng.permutation(self._end - self._split)
+            order = permutation[first - self._split : last - self._split] - part * size
+        return self._loader(first, last, order)
 
     def val_dataloader(self) -> DataLoader:
         """Slates of the first users."""
         return self._loader(0, self._split, None)
 
     def on_train_epoch_start(self) -> None:
-        """Seed the noise by the epoch, so that a resumed training draws the same."""
+        """Seed the noise by the part, so that a resumed training draws the same."""
         names = "vae noise", self.current_epoch
         self._generator = torch_stream(self._seed, *names, device=self.device)
 
@@ -116,7 +132,7 @@ def pretrain(
         config: options of the VAE.
         seed: seed of weights, noise and order.
         output: .safetensors file to write, with its configuration beside it.
-        state: folder of the training state, from which a killed job goes on; removed at the end.
+        state: folder of the training state, from which a killed job goes on.
         device: ``auto``, ``cpu`` or ``cuda``.
         tracker: where losses go.
     """
@@ -140,15 +156,15 @@ def pretrain(
         state=checkpoints,
         device=device,
         tracker=tracker,
-        total_batches=config.epochs * len(training.train_dataloader()),
-        max_epochs=config.epochs,
+        total_batches=config.epochs * training.batches,
+        max_epochs=config.epochs * training.parts,
+        check_val_every_n_epoch=training.parts,
         reload_dataloaders_every_n_epochs=1,
     )
     weights, best = best_weights(checkpoints, "vae.")
     vae.load_state_dict(weights)
     low, high = action_bounds(vae.cpu().eval(), data)
     save_weights(output, {**weights, "bounds.low": low, "bounds.high": high}, described | best)
-    forget(checkpoints)
 
 
 @torch.no_grad()

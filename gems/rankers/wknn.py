@@ -15,15 +15,23 @@ BLOCK = 128
 
 
 def nearest(queries: Tensor, table: Tensor, k: int) -> Tensor:
-    """Indices (m, slots, k) of the nearest rows of ``table`` to queries (m, slots, dim)."""
-    offset, doubled, flat = -table.square().sum(-1), 2 * table.t(), queries.flatten(0, 1)
+    """Indices (m, slots, k) of the nearest rows of ``table`` to queries (m, slots, dim).
+
+    Twice the product less the item's squared norm is largest where the distance is least; a column
+    of ones makes that one matrix product.
+    """
+    flat = torch.cat([queries.flatten(0, 1), queries.new_ones(queries[..., 0].numel(), 1)], dim=1)
+    items = torch.cat([2 * table.t(), -table.square().sum(-1).unsqueeze(0)])
     if flat.device.type != "cpu":
-        found = torch.addmm(offset, flat, doubled).topk(k, dim=-1).indices
-        return found.view(*queries.shape[:2], k)
+        return (flat @ items).topk(k, dim=-1).indices.view(*queries.shape[:2], k)
     # Blocks that stay in the cache; all distances of a batch would be 80 MB.
-    blocks = (torch.addmm(offset, block, doubled) for block in flat.detach().split(BLOCK))
-    parts = [kernels.top_k_rows(block.numpy(), k) for block in blocks]
-    return torch.from_numpy(np.concatenate(parts)).view(*queries.shape[:2], k)
+    near = flat.new_empty(min(BLOCK, len(flat)), len(table))
+    found = np.empty((len(flat), k), dtype=np.int64)
+    for start in range(0, len(flat), BLOCK):
+        block = flat[start : start + BLOCK]
+        torch.mm(block, items, out=near[: len(block)])
+        kernels.top_k_rows(near[: len(block)].numpy(), found[start : start + BLOCK])
+    return torch.from_numpy(found).view(*queries.shape[:2], k)
 
 
 def greedy_slates_plain(
@@ -84,21 +92,26 @@ def greedy_slates(
     return torch.from_numpy(slates)
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz", "nnan"})
 def greedy(base: Any, candidates: Any, single: Any, rest: Any, last: Any) -> Any:
-    """Choose slates (m, slots); ``base`` (m, hidden) is the states' part and is overwritten."""
+    """Choose slates (m, slots); ``base`` (m, hidden) is the states' part and is overwritten.
+
+    Slot by slot over all rows, so that one slot's projections stay in the cache.
+    """
     m, slots, count = candidates.shape
     slates = np.empty((m, slots), dtype=np.int64)
-    for row in range(m):
-        hidden = base[row]
-        for slot in range(slots):
+    zero = np.float32(0)
+    for slot in range(slots):
+        for row in range(m):
+            hidden = base[row]
             best = np.float32(-np.inf)
             chosen = candidates[row, slot, 0]
             for c in range(count):
                 added = rest[slot, candidates[row, slot, c]]
-                value = np.float32(0)
+                value = zero
                 for h in range(hidden.shape[0]):
-                    value += last[h] * max(hidden[h] + added[h], np.float32(0))
+                    unit = hidden[h] + added[h]
+                    value += last[h] * (unit if unit > zero else zero)
                 if value > best:
                     best = value
                     chosen = candidates[row, slot, c]

@@ -1,5 +1,6 @@
 """Item embeddings: the generating process, files, and what the simulator derives from them."""
 
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,8 +92,10 @@ def make(embedding: str, config: ItemsConfig) -> Items:
 
 def save(path: Path, items: Items) -> None:
     """Write embeddings as .npy."""
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        np.save(file, items.embeddings, allow_pickle=False)
+    contents = io.BytesIO()
+    np.save(contents, items.embeddings, allow_pickle=False)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(contents.getvalue())
 
 
 def load(path: Path) -> Items:
@@ -115,7 +118,9 @@ def load(path: Path) -> Items:
             f"The item embeddings {path} have shape {values.shape}; "
             f"({SLATE_SIZE} items or more, {DIM}) is needed."
         )
-    if not np.isfinite(values).all() or not np.linalg.norm(values, axis=1).all():
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(values, axis=1)
+    if not np.isfinite(norms).all() or not norms.all():
         raise GemsError(f"The item embeddings {path} hold NaN, infinity or an all-zero item.")
     return Items(values)
 

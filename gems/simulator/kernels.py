@@ -94,12 +94,10 @@ def top_k(values: Any, out: Any) -> None:
 
 
 @jit
-def top_k_rows(values: Any, k: int) -> Any:
-    """``top_k`` of every row of ``values`` (n, items): (n, k) int64."""
-    out = np.empty((values.shape[0], k), dtype=np.int64)
+def top_k_rows(values: Any, out: Any) -> None:
+    """``top_k`` of every row of ``values`` (n, items), into ``out`` (n, k)."""
     for row in range(values.shape[0]):
         top_k(values[row], out[row])
-    return out
 
 
 @jit
@@ -288,3 +286,22 @@ def play_turn(
         play_user(
             users, u, slates[u], uniforms[u], turn, catalogue, model, scratch, scores[u], clicks[u]
         )
+
+
+@jit
+def replay_boredom(users: Any, slates: Any, clicks: Any, model: Any, main: Any, bored: Any) -> None:
+    """Bored topics after each observation of recorded episodes, (n, T + 1, topics) ``bored``.
+
+    Args:
+        users: state of new users, changed in place.
+        slates: (n, T + 1, slate size), the first slate first.
+        clicks: (n, T + 1, slate size) bool.
+        model: the constants.
+        main: (items,) main topics.
+        bored: written.
+    """
+    for u in range(slates.shape[0]):
+        for turn in range(slates.shape[1]):
+            _remember(users, u, slates[u, turn], clicks[u, turn], turn - 1, model, main)
+            _boredom(users, u, model)
+            bored[u, turn] = users.bored[u]

@@ -76,8 +76,14 @@ class Simulator:
 
     def start(self, users: Floats, uniforms: Floats) -> Observation:
         """``reset`` with the users' embeddings and the draws of the first clicks given."""
+        self.users = self._new(users)
+        self.turn = -1
+        return self.advance(np.tile(self.items.first_slate, (len(users), 1)), uniforms)
+
+    def _new(self, users: Floats) -> kernels.Users:
+        """State of users with these embeddings who have seen nothing."""
         n, memory = len(users), self.config.click_memory
-        self.users = kernels.Users(
+        return kernels.Users(
             embedding=np.array(users, dtype=np.float32),
             bored=np.zeros((n, TOPICS), dtype=np.bool_),
             timer=np.full((n, TOPICS), self.config.boredom_turns, dtype=np.int64),
@@ -86,8 +92,6 @@ class Simulator:
             turn_log=np.zeros((n, memory), dtype=np.int64),
             turn_count=np.zeros(n, dtype=np.int64),
         )
-        self.turn = -1
-        return self.advance(np.tile(self.items.first_slate, (n, 1)), uniforms)
 
     def advance(self, slates: Integers, uniforms: Floats) -> Observation:
         """``step`` with the draws given: a click happens where its uniform < its probability."""
@@ -104,6 +108,21 @@ class Simulator:
         )
         self.turn += 1
         return Observation(slates, clicks, self.users.embedding.copy(), self.users.bored.copy())
+
+    def boredom(self, slates: NDArray[np.int16], clicks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Topics bored in the turn after each observation of recorded episodes.
+
+        Args:
+            slates: (n, T + 1, slate size), as in ``Episodes``.
+            clicks: (n, T + 1, slate size).
+
+        Returns:
+            (n, T + 1, topics) bool.
+        """
+        users = self._new(np.zeros((len(slates), DIM), dtype=np.float32))
+        bored = np.empty((*slates.shape[:2], TOPICS), dtype=np.bool_)
+        kernels.replay_boredom(users, slates, clicks, self.model, self.items.main_topics, bored)
+        return bored
 
     def oracle_slates(self) -> Integers:
         """The short-term oracle's slates for the coming turn, (n, slate size) int64."""

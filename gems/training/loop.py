@@ -3,7 +3,6 @@
 import copy
 import math
 import time
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,13 @@ from gems.agents.base import Learner, Mode, Policy
 from gems.config import TrainingConfig
 from gems.data.replay import Batch, Episodes, Replay
 from gems.errors import GemsError
+from gems.interrupt import Interrupt
 from gems.progress import Progress
 from gems.randomness import stream, torch_stream
 from gems.simulator.simulator import Simulator
 from gems.tracking import Tracker
 from gems.training.rollout import rollout
-from gems.training.state import SAVE_SECONDS, TrainingState
+from gems.training.state import TrainingState
 
 RANDOM_BLOCK = 100
 
@@ -52,52 +52,67 @@ class Trainer:
         self._replay = Replay(capacity, turns, policy.stored_dim, policy.disclosed)
         self.curve: list[dict[str, float]] = []
         self._episode = 0
+        self._returns: list[float] = []
+        self._figures: dict[str, list[float]] = {}
         self._best: dict[str, Tensor] = {}
         self.best_episode, self.best_return = 0, -math.inf
 
     def train(self, stage: str, state: TrainingState, tracker: Tracker) -> None:
         """Train to the end, from the last saved state, and load the best policy.
 
+        SIGTERM and SIGINT end the process after the state has been saved.
+
         Raises:
-            GemsError: a loss is not a number, or the saved state is damaged.
+            GemsError: a loss is not a number, or the saved state is damaged or cannot be written.
         """
-        saved = state.load()
+        saved = state.load(self._replay)
         if saved is not None:
             self._restore(saved)
-        last_saved = time.monotonic()
-        every = self.config.validate_every
-        with Progress(stage, self.config.episodes, "episodes", self._episode) as progress:
+            for row in self.curve:
+                tracker.log(_figures(row), int(row["episode"]))
+        every, started = self.config.validate_every, time.monotonic()
+        with (
+            Progress(stage, self.config.episodes, "episodes", self._episode) as progress,
+            Interrupt() as interrupt,
+        ):
+            first = self._episode
             while self._episode < self.config.episodes:
-                started = time.monotonic()
-                row = self._train_until(self._episode + every, progress)
-                seconds = time.monotonic() - started
-                self.curve.append(row)
-                progress.advance(0, **{"return": row["validation_return"]})
-                tracker.log({**row, "episodes_per_second": every / seconds}, self._episode)
-                if time.monotonic() - last_saved > SAVE_SECONDS:
-                    state.save(self._state())
-                    last_saved = time.monotonic()
+                self._advance(progress)
+                if self._episode % every == 0:
+                    row = self._validated()
+                    progress.advance(0, **{"validation return": row["validation_return"]})
+                    speed = (self._episode - first) / (time.monotonic() - started)
+                    tracker.log(_figures(row) | {"episodes_per_second": speed}, self._episode)
+                    first, started = self._episode, time.monotonic()
+                if state.due() or interrupt.asked:
+                    state.save(self._state(), self._replay)
+                interrupt.end()
         self.learner.policy.load_state_dict(self._best)
 
-    def _train_until(self, stop: int, progress: Progress) -> dict[str, float]:
-        """Train up to episode ``stop``, validate there, and return a row of the curve."""
-        returns: list[float] = []
-        figures: dict[str, list[float]] = defaultdict(list)
-        while self._episode < stop:
-            collected = self._collect(stop)
-            returns.extend(collected.returns.tolist())
-            for index in range(len(collected.slates)):
-                for name, value in self._learn(collected.pick(slice(index, index + 1))).items():
-                    figures[name].append(value)
-                self._episode += 1
-                progress.advance()
-        self._validate()
-        return {
+    def _advance(self, progress: Progress) -> None:
+        """Collect the next episodes, none beyond the next validation, and learn after each."""
+        every = self.config.validate_every
+        collected = self._collect((self._episode // every + 1) * every)
+        self._returns.extend(collected.returns.tolist())
+        for index in range(len(collected.slates)):
+            for name, value in self._learn(collected.pick(slice(index, index + 1))).items():
+                self._figures.setdefault(name, []).append(value)
+            self._episode += 1
+            progress.advance()
+
+    def _validated(self) -> dict[str, float]:
+        """Validate, and add a row to the curve, which is returned."""
+        bored = self._validate()
+        row = {
             "episode": self._episode,
             "validation_return": self._last_return,
-            "training_return": float(np.mean(returns)),
-            **{name: float(np.mean(values)) for name, values in sorted(figures.items())},
+            "validation_bored_topics": bored,
+            "training_return": float(np.mean(self._returns)),
+            **{name: float(np.mean(values)) for name, values in sorted(self._figures.items())},
         }
+        self._returns, self._figures = [], {}
+        self.curve.append(row)
+        return row
 
     def _acting(self) -> Policy:
         if self._actor is not self.learner.policy:
@@ -128,8 +143,12 @@ class Trainer:
                 raise GemsError(f"{name} became {value} at episode {self._episode}.")
         return figures
 
-    def _validate(self) -> None:
-        """Mean return of fresh users; keep the policy if it is the best so far."""
+    def _validate(self) -> float:
+        """Mean return of fresh users; keep the policy if it is the best so far.
+
+        Returns:
+            the mean number of topics that were bored in a turn.
+        """
         n, purpose = self.config.validation_users, ("validation", self._episode)
         episodes = rollout(self._acting(), self.simulator, n, "greedy", self.seed, *purpose)
         self._last_return = float(episodes.returns.mean())
@@ -137,17 +156,20 @@ class Trainer:
             self.best_episode, self.best_return = self._episode, self._last_return
             weights = self.learner.policy.state_dict()
             self._best = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        bored = self.simulator.boredom(episodes.slates, episodes.clicks)[:, :-1]
+        return float(bored.sum(-1).mean())
 
     def _state(self) -> dict[str, Any]:
         return {
             "episode": self._episode,
             "learner": self.learner.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.learner.optimisers()],
-            "replay": self._replay.state(),
             "best": self._best,
             "best_episode": self.best_episode,
             "best_return": self.best_return,
             "curve": self.curve,
+            "returns": self._returns,
+            "figures": self._figures,
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -155,6 +177,11 @@ class Trainer:
         self.learner.load_state_dict(saved["learner"])
         for optimiser, values in zip(self.learner.optimisers(), saved["optimisers"], strict=True):
             optimiser.load_state_dict(values)
-        self._replay.restore(saved["replay"])
         self._best, self.best_episode = saved["best"], saved["best_episode"]
         self.best_return, self.curve = saved["best_return"], saved["curve"]
+        self._returns, self._figures = saved["returns"], saved["figures"]
+
+
+def _figures(row: dict[str, float]) -> dict[str, float]:
+    """A row of the curve without its episode, which is the step."""
+    return {name: value for name, value in row.items() if name != "episode"}

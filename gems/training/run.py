@@ -1,24 +1,21 @@
 """One run: train a method in an environment with a seed, test it, write the result."""
 
 import csv
-import hashlib
-import platform
-import socket
+import logging
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from gems import registry
+from gems import provenance, registry
 from gems.agents.base import Learner, Policy
 from gems.agents.context import Context
 from gems.config import Config, SimulatorConfig, build, run_values
 from gems.data.replay import Episodes
 from gems.device import pick_device
-from gems.digest import code_digest, value_digest
+from gems.digest import value_digest
 from gems.errors import GemsError
 from gems.files import write_json, written_whole
 from gems.process import use_one_thread
@@ -31,6 +28,8 @@ from gems.training.recording import RecordingSimulator
 from gems.training.rollout import rollout
 from gems.training.state import TrainingState
 from gems.weights import load_config, load_weights, save_weights
+
+logger = logging.getLogger("gems")
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,15 @@ class Run:
             "config": run_values(self.method, self.config),
         }
 
-    def code(self) -> str:
-        """Digest of the code that the run executes."""
-        return code_digest(*registry.run_modules(registry.method(self.method)))
+    def subject(self) -> provenance.Subject:
+        """What the run's provenance says it is of."""
+        where = self.environment, self.seed
+        return provenance.Subject.of_run(self.method, *where, self.config, self.variant)
+
+    def files(self) -> list[Path]:
+        """The files that the run reads: its inputs, and the configuration beside weights."""
+        files = list(self.inputs.values())
+        return files + [p.with_suffix(".json") for p in files if p.suffix == ".safetensors"]
 
     def logged_users(self) -> int | None:
         """Logged users that the pretrained models of the run have seen; None if it has none."""
@@ -105,23 +110,26 @@ class Run:
     def fingerprint(self) -> str:
         """Digest of code, configuration and contents of the inputs."""
         described = self.described()
-        files = list(self.inputs.values())
-        files += [path.with_suffix(".json") for path in files if path.suffix == ".safetensors"]
-        described["inputs"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-        described["code"] = self.code()
+        described["inputs"] = [provenance.sha256(path) for path in self.files()]
+        described["code"] = self.subject().code()
         return value_digest(described)
 
 
 def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     """Train and test ``run``, and write its folder ``output``.
 
-    ``result.json`` holds metrics only and is byte-identical for the same seed on the same machine;
-    times and hosts are in ``provenance.json``. ``result.json`` is written last.
+    ``result.json`` holds metrics only and is byte-identical for the same seed on the same machine.
+    It is written last.
+
+    Args:
+        run: what to train.
+        output: folder of the result.
+        state: folder of the training state, from which a killed job goes on.
+        tracker: where figures go.
 
     Raises:
         GemsError: an input is missing or damaged, or the training breaks down.
     """
-    started = datetime.now(UTC)
     use_one_thread()
     device = pick_device(run.config.device)
     simulator = run.simulator()
@@ -145,17 +153,17 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     else:
         policy = agent
         result["training_episodes"] = 0
-    tested = run.recording_simulator()
-    result |= test_metrics(test(policy, tested, config.test_users, run.seed))
-    tracker.log({"test_return": result["test_return"]}, config.episodes)
+    recorder = run.recording_simulator()
+    result |= test_metrics(test(policy, recorder, config.test_users, run.seed))
+    logger.info("%s: test return %.5g", run.name, result["test_return"])
+    tested = {name: result[name] for name in ("test_return", "test_standard_error")}
+    tracker.log({k: v for k, v in tested.items() if v is not None}, result["training_episodes"])
     (output / "result.json").unlink(missing_ok=True)
     save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
     write_curve(output / "curve.csv", curve)
-    tested.write_turns(output / "turns.csv")
-    tested.write_scores(output / "scores.csv")
-    write_json(output / "provenance.json", provenance(run, started, device))
+    recorder.write_turns(output / "turns.csv")
+    recorder.write_scores(output / "scores.csv")
     write_json(output / "result.json", result)
-    saved.remove()
 
 
 def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any]:
@@ -212,19 +220,3 @@ def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def provenance(run: Run, started: datetime, device: torch.device) -> dict[str, Any]:
-    """Where, when, with what code and packages a run was made."""
-    return {
-        **run.described(),
-        "code": run.code(),
-        "logged_users": run.logged_users(),
-        "started": started.isoformat(timespec="seconds"),
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": socket.gethostname(),
-        "device": str(device),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }

@@ -1,51 +1,85 @@
 """Training state of an unfinished run, from which the next try goes on bit for bit."""
 
-import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gems.data.replay import Replay
 from gems.errors import GemsError
 from gems.files import written_whole
 
 SAVE_SECONDS = 60.0
+LARGEST_SHARE = 0.01
 
 
 class TrainingState:
-    """One file, which is removed when the run is done.
+    """The state of a run in the state folder of its job, saved from time to time.
 
-    The file is found again only by a run of the same ``fingerprint``: code, configuration and
+    Episodes for replay, which are large, are written once, each time those that are new in a file
+    of their own; the rest is written whole each time, and last, with the names of those files.
+
+    The state is found again only by a run of the same ``fingerprint``: code, configuration and
     inputs. It is read without unpickling code.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         """Keep the state in ``folder``."""
-        self._folder = folder
+        self._folder, self._fingerprint = folder, fingerprint
         self._file = folder / f"{fingerprint}.pt"
+        self._parts: dict[str, int] = {}  # file of episodes -> number of the one after its last
+        self._saved, self._seconds = time.monotonic(), 0.0
 
-    def save(self, values: dict[str, Any]) -> None:
-        """Write the state whole, replacing the last one."""
-        with written_whole(self._file) as temporary:
-            torch.save(values, temporary)
+    def due(self) -> bool:
+        """Whether it is time to save again: seldom enough to cost 1 % of the time at most."""
+        interval = max(SAVE_SECONDS, self._seconds / LARGEST_SHARE)
+        return time.monotonic() - self._saved > interval
 
-    def load(self) -> dict[str, Any] | None:
-        """The last state, or None if there is none.
+    def save(self, values: dict[str, Any], replay: Replay) -> None:
+        """Write the state, replacing the last one only when this one is whole.
 
         Raises:
-            GemsError: the file is damaged.
+            GemsError: it cannot be written.
+        """
+        started = time.monotonic()
+        parts = {name: end for name, end in self._parts.items() if end > replay.oldest}
+        written = max(self._parts.values(), default=0)
+        if replay.added > written:
+            name = f"{self._fingerprint}.{replay.added}.pt"
+            _write(self._folder / name, replay.since(written))
+            parts[name] = replay.added
+        _write(self._file, {**values, "replay": parts})
+        self._parts = parts
+        for path in self._folder.glob(f"{self._fingerprint}.*.pt"):
+            if path.name not in parts:
+                path.unlink()
+        self._saved = time.monotonic()
+        self._seconds = self._saved - started
+
+    def load(self, replay: Replay) -> dict[str, Any] | None:
+        """The last state, its episodes put into ``replay``; or None if there is none.
+
+        Raises:
+            GemsError: a file of it is damaged or missing.
         """
         if not self._file.is_file():
             return None
+        values = self._read(self._file)
+        self._parts = values.pop("replay")
+        for name in sorted(self._parts, key=self._parts.__getitem__):
+            replay.restore(self._read(self._folder / name))
+        return values
+
+    def _read(self, path: Path) -> dict[str, Any]:
         try:
-            return torch.load(self._file, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise GemsError(
-                f"The training state {self._file} is damaged; remove it to start again."
+                f"The training state {path} is damaged; remove {self._file} to start again."
             ) from error
 
-    def remove(self) -> None:
-        """The run is done: forget its state."""
-        self._file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        torch.save(values, file)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from gems import registry
 from gems.agents.belief import Belief
 from gems.agents.reinforce import Reinforce, SoftmaxPolicy
-from gems.agents.sac import SAC, SACPolicy
+from gems.agents.sac import SAC
+from gems.agents.sac_topk import TopKPolicy
 from gems.agents.sac_wknn import ItemBounds, SACWkNN, WkNNPolicy
 from gems.agents.slateq import DisclosedClicks, SlateQ, SlateQPolicy
 from gems.config import build
@@ -129,7 +130,7 @@ def _learner(method: str, record: Record) -> nn.Module:
         policy = WkNNPolicy(bounds, *beliefs, config.agent, config.wknn)
         learner: SAC = SACWkNN(policy, config.agent, config.sac)
     else:
-        sac_policy = SACPolicy(beliefs[0], FixedBounds(record), config.agent)
+        sac_policy = TopKPolicy(beliefs[0], FixedBounds(record), config.agent)
         learner = SAC(sac_policy, beliefs[1], config.agent, config.sac)
     learner.policy.head.noise = lambda like, generator: torch.zeros_like(like)
     return learner

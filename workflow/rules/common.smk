@@ -1,5 +1,6 @@
 # Configuration, paths and what the stages depend on; the rules only put these together.
 import json
+import math
 import re
 import sys
 from dataclasses import asdict
@@ -27,6 +28,12 @@ RUN = LAYOUT.run("{method}_{env}{vae}_seed{seed}{variant}")
 TABLE2 = LAYOUT.root / "table2.csv"
 SLUGS = {registry.slug(name): name for name in registry.METHODS}
 
+# Milliseconds on one core, measured (docs/cluster.md): what time limits follow from.
+SLATE_MS = 0.003
+VAE_BATCH_MS = 16
+EPISODE_MS = {"SAC+WkNN": 130}
+OTHER_EPISODE_MS = 40
+
 
 wildcard_constraints:
     env="|".join(registry.ENVIRONMENTS),
@@ -47,14 +54,7 @@ def stage_config(*sections):
 
 def items_config(wildcards):
     """What one embedding reads of the configuration: not what is said of the other."""
-    values = CONFIG.sections("items")
-    files = values["items"].pop("files")
-    values["items"]["files"] = {
-        k: v for k, v in files.items() if k == wildcards.embedding
-    }
-    if wildcards.embedding != "focused":
-        del values["items"]["focused_peakedness"]
-    return json.dumps(values, sort_keys=True)
+    return json.dumps(options.items_values(wildcards.embedding, CONFIG), sort_keys=True)
 
 
 def vae_config(wildcards):
@@ -72,6 +72,7 @@ def runtime_options(wildcards, threads):
     """
     values = {
         "results": CONFIG.results,
+        "logs": CONFIG.logs,
         "device": CONFIG.device,
         **CONFIG.sections("tracking"),
     }
@@ -146,3 +147,31 @@ def config_of_run(wildcards):
     if vae := vae_of_run(wildcards):
         values["vae"] |= vae
     return json.dumps(values, sort_keys=True)
+
+
+def minutes(milliseconds, attempt):
+    """Time limit of a job: ten minutes and three times what it should take; more at each retry."""
+    return attempt * (10 + math.ceil(3 * milliseconds / 60_000))
+
+
+def slates_logged():
+    """Slates of one logged dataset."""
+    return CONFIG.logging.users * CONFIG.simulator.turns
+
+
+def dataset_minutes(wildcards, attempt):
+    """Time limit of a dataset."""
+    return minutes(slates_logged() * SLATE_MS, attempt)
+
+
+def vae_minutes(wildcards, attempt):
+    """Time limit of the pretraining of a VAE."""
+    batches = slates_logged() / CONFIG.vae.batch_slates * CONFIG.vae.epochs
+    return minutes(batches * VAE_BATCH_MS, attempt)
+
+
+def run_minutes(wildcards, attempt):
+    """Time limit of a run."""
+    name = SLUGS[wildcards.method]
+    episodes = CONFIG.training.episodes if registry.method(name).trained else 0
+    return minutes(episodes * EPISODE_MS.get(name, OTHER_EPISODE_MS), attempt)

@@ -6,7 +6,8 @@ rule items:
     input:
         lambda wildcards: CONFIG.items.files.get(wildcards.embedding, []),
     output:
-        LAYOUT.items("{embedding}"),
+        embeddings=LAYOUT.items("{embedding}"),
+        provenance=LAYOUT.items("{embedding}").with_suffix(".provenance.json"),
     log:
         LOGS / "items" / "{embedding}.log",
     benchmark:
@@ -21,7 +22,7 @@ rule items:
         config=items_config,
         code=code_digest("gems.simulator.items"),
     shell:
-        "gems items --embedding {wildcards.embedding} --output {output:q}"
+        "gems items --embedding {wildcards.embedding} --output {output.embeddings:q}"
         " --config {params.config:q} > {log:q} 2>&1"
 
 
@@ -33,6 +34,7 @@ rule dataset:
         slates=LAYOUT.dataset("{env}") / "slates.npy",
         clicks=LAYOUT.dataset("{env}") / "clicks.npy",
         meta=LAYOUT.dataset("{env}") / "dataset.json",
+        provenance=LAYOUT.dataset("{env}") / "provenance.json",
     log:
         LOGS / "datasets" / "{env}.log",
     benchmark:
@@ -41,13 +43,14 @@ rule dataset:
         "../envs/gems.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: attempt * 2000,
+        runtime=dataset_minutes,
     params:
         folder=subpath(output.slates, parent=True),
         config=stage_config("simulator", "logging"),
         environment=lambda wildcards: environment_values(wildcards.env),
+        runtime=runtime_options,
         code=code_digest("gems.data.logging_policy"),
     shell:
         "gems simulate --env {wildcards.env} --items {input.embeddings:q}"
-        " --output {params.folder:q} --config {params.config:q} > {log:q} 2>&1"
+        " --output {params.folder:q} --config {params.config:q} --config {params.runtime:q} > {log:q} 2>&1"

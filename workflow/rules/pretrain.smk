@@ -12,6 +12,9 @@ rule vae:
         config=LAYOUT.vae(
             "{env}", "{latent_dim}", "{beta}", "{click}", "{seed}"
         ).with_suffix(".json"),
+        provenance=LAYOUT.vae(
+            "{env}", "{latent_dim}", "{beta}", "{click}", "{seed}"
+        ).with_suffix(".provenance.json"),
     log:
         LOGS / "vae" / "{env}_d{latent_dim}_KL{beta}_click{click}_seed{seed}.log",
     benchmark:
@@ -20,8 +23,8 @@ rule vae:
         "../envs/gems.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=1440,
+        mem_mb=lambda wildcards, attempt: attempt * 3000,
+        runtime=vae_minutes,
     params:
         folder=subpath(input.slates, parent=True),
         config=vae_config,
@@ -41,6 +44,7 @@ rule mf:
     output:
         weights=LAYOUT.mf("{env}"),
         config=LAYOUT.mf("{env}").with_suffix(".json"),
+        provenance=LAYOUT.mf("{env}").with_suffix(".provenance.json"),
     log:
         LOGS / "mf" / "{env}.log",
     benchmark:
@@ -49,8 +53,8 @@ rule mf:
         "../envs/gems.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=lambda wildcards, attempt: attempt * 3000,
+        runtime=lambda wildcards, attempt: attempt * 240,
     params:
         folder=subpath(input.slates, parent=True),
         config=stage_config("mf"),

@@ -21,8 +21,8 @@ rule train:
         "../envs/gems.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=2880,
+        mem_mb=lambda wildcards, attempt: attempt * 3000,
+        runtime=run_minutes,
     params:
         folder=subpath(output.result, parent=True),
         method=lambda wildcards: SLUGS[wildcards.method],

@@ -1,0 +1,254 @@
+"""Provenance: what the record of a result tells, and what `gems verify` finds out from it."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from datetime import datetime
+
+import pytest
+
+from gems import cli, digest, provenance, verify
+from gems.config import build
+from gems.errors import GemsError
+
+SEED = 7
+TINY = {
+    "results": "out",
+    "items": {"count": 60},
+    "simulator": {"turns": 6},
+    "logging": {"users": 20},
+    "vae": {"epochs": 1, "batch_slates": 32},
+    "mf": {"validate_every": 5, "patience": 1},
+    "training": {
+        "episodes": 4,
+        "random_episodes": 2,
+        "validate_every": 2,
+        "validation_users": 2,
+        "test_users": 3,
+        "batch_episodes": 2,
+    },
+    "device": "cpu",
+    "tracking": {"mode": "disabled"},
+}
+METHODS = ("Random", "SAC+GeMS", "SAC+TopK-MF")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a whole chain of results, made by the commands."""
+    folder = tmp_path_factory.mktemp("provenance")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "tiny.json").write_text(json.dumps(TINY))
+        env, seed = ("--env", "focused_mix"), ("--seed", str(SEED))
+        for command in (
+            ("items", "--embedding", "focused"),
+            ("simulate", *env),
+            ("pretrain", *env, *seed),
+            ("mf", *env),
+            *(("train", "--method", method, *env, *seed) for method in METHODS),
+        ):
+            assert cli.main([*command, "--config", "tiny.json"]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path, monkeypatch):
+    """A copy of the results that a test may damage, as working directory."""
+    shutil.copytree(made, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def verified(folder, capsys):
+    """Run ``gems verify``: exit status and what it says of each result that does not match."""
+
+    def run(*arguments):
+        status = cli.main(["verify", *map(str, arguments), "--config", "tiny.json"])
+        *lines, _ = capsys.readouterr().out.splitlines()
+        found = dict(line.split(": ", 1) for line in lines if line.startswith("out"))
+        return status, {name.removeprefix("out/"): what for name, what in found.items()}
+
+    return run
+
+
+def run_of(method):
+    vae = "_KL1.0_click0.5" if method == "SAC+GeMS" else ""
+    name = method.replace("+", "_").replace("-", "_")
+    return f"runs/{name}_focused_mix{vae}_seed{SEED}"
+
+
+VAE = f"vae/GeMS_focused_mix_latentdim32_beta1.0_lambdaclick0.5_lambdaprior0.0_scratch_seed{SEED}"
+RECORDS = {
+    *(f"{name}.provenance.json" for name in ("items/focused", "mf/focused_mix", VAE)),
+    *(f"{run_of(method)}/provenance.json" for method in METHODS),
+    "datasets/focused_mix/provenance.json",
+}
+
+
+def test_every_result_has_a_record(made):
+    found = {str(path.relative_to(made / "out")) for path in made.rglob("*provenance.json")}
+    assert found == RECORDS
+
+
+def test_a_record_names_code_configuration_packages_host_times_and_device(made):
+    record = json.loads((made / "out" / run_of("SAC+GeMS") / "provenance.json").read_text())
+    assert (record["method"], record["environment"], record["seed"]) == (
+        *("SAC+GeMS", "focused_mix"),
+        SEED,
+    )
+    assert record["code"] == digest.code_digest("gems.training.run", "gems.agents.sac_gems")
+    assert record["config"]["training"]["episodes"] == 4
+    assert record["config"]["vae"]["beta"] == 1.0
+    for package in ("torch", "numpy", "numba", "pytorch-lightning", "gems"):
+        assert record["packages"][package] == importlib.metadata.version(package)
+    assert record["host"]
+    assert record["device"] == "cpu"
+    assert record["tries"] == 1
+    started, ended = (datetime.fromisoformat(record[name]) for name in ("started", "ended"))
+    assert started <= ended
+
+
+def test_records_chain_from_the_run_to_the_items(made):
+    path, chain = made / "out" / run_of("SAC+GeMS") / "provenance.json", []
+    while path.is_file():
+        record = json.loads(path.read_text())
+        chain.append(record["stage"])
+        inputs = {(path.parent / name).resolve(): value for name, value in record["inputs"].items()}
+        for file, value in inputs.items():
+            assert provenance.sha256(file) == value
+        source = next((p for p in inputs if "vae" in p.parts or "datasets" in p.parts), None)
+        source = source or next(iter(inputs), path)
+        path = source.with_suffix(".none")
+        for beside in (source.parent / "provenance.json", source.with_suffix(".provenance.json")):
+            path = beside if beside.is_file() else path
+    assert chain == ["run", "vae", "dataset", "items"]
+
+
+def test_results_that_match_are_told_so_with_status_0(verified):
+    assert verified() == (0, {})
+
+
+def test_results_that_were_moved_still_match(verified, folder):
+    (folder / "out").rename(folder / "moved")
+    assert verified("moved") == (0, {})
+
+
+def test_other_code_is_told_for_the_results_that_it_made_and_those_made_from_them(
+    verified, folder, monkeypatch
+):
+    shutil.copytree(digest.ROOT, folder / "gems")
+    monkeypatch.setattr(digest, "ROOT", folder / "gems")
+    digest._parse.cache_clear()
+    module = folder / "gems" / "rankers" / "vae_training.py"
+    module.write_text(module.read_text() + "\n# A comment.\n")
+    assert verified() == (0, {})
+    module.write_text(module.read_text() + "\nCHANGED = True\n")
+    digest._parse.cache_clear()
+    status, found = verified()
+    digest._parse.cache_clear()
+    assert status == 1
+    assert found == {
+        VAE: "other code",
+        run_of("SAC+GeMS"): f"it was made from {VAE}, which does not match",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "stale"),
+    [
+        ({"sac": {"q_lr": 0.5}}, {run_of("SAC+GeMS"), run_of("SAC+TopK-MF")}),
+        ({"vae": {"learning_rate": 0.5}}, {VAE, run_of("SAC+GeMS")}),
+        ({"vae": {"beta": 0.5}}, set()),
+        ({"mf": {"seed": 3}}, {"mf/focused_mix", run_of("SAC+TopK-MF")}),
+        ({"items": {"files": {"diffuse": "x.npy"}}}, set()),
+        ({"device": "auto", "tracking": {"mode": "offline"}}, set()),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+)
+def test_another_configuration_is_told_for_the_results_that_read_it(verified, options, stale):
+    status, found = verified("--config", json.dumps(options))
+    assert set(found) == stale
+    assert status == (1 if stale else 0)
+
+
+def test_another_configuration_is_told_option_by_option(verified):
+    _, found = verified("--config", '{"sac": {"q_lr": 0.5}}')
+    message = found[run_of("SAC+TopK-MF")]
+    assert message == "other configuration (sac.q_lr was 0.001, is 0.5)"
+
+
+@pytest.mark.parametrize("name", ["result.json", "policy.safetensors", "curve.csv"])
+def test_a_damaged_file_is_told(verified, folder, name):
+    path = folder / "out" / run_of("Random") / name
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    problem = f"{name} is damaged or was changed"
+    assert verified() == (1, {run_of("Random"): problem})
+
+
+def test_a_damaged_input_is_told_wherever_it_was_used(verified, folder):
+    (folder / "out" / "mf" / "focused_mix.safetensors").write_bytes(b"")
+    status, found = verified()
+    assert status == 1
+    assert found == {
+        "mf/focused_mix": "focused_mix.safetensors is damaged or was changed",
+        run_of("SAC+TopK-MF"): (
+            "its input focused_mix.safetensors is another one now; "
+            "it was made from mf/focused_mix, which does not match"
+        ),
+    }
+
+
+def test_a_missing_file_and_a_damaged_or_missing_record_are_told(verified, folder):
+    out = folder / "out"
+    (out / run_of("Random") / "curve.csv").unlink()
+    (out / run_of("SAC+TopK-MF") / "provenance.json").write_text("{")
+    (out / f"{VAE}.provenance.json").unlink()
+    status, found = verified()
+    assert status == 1
+    assert found == {
+        run_of("Random"): "curve.csv is missing",
+        run_of("SAC+TopK-MF"): "its record is damaged",
+        VAE: "it has no record",
+    }
+
+
+def test_a_result_of_a_method_that_is_no_more_is_told(verified, folder):
+    path = folder / "out" / run_of("Random") / "provenance.json"
+    path.write_text(path.read_text().replace('"Random"', '"Randon"'))
+    status, found = verified()
+    assert status == 1
+    assert "'Randon' is not a known method" in found[run_of("Random")]
+
+
+def test_inputs_that_are_not_here_are_no_mismatch(verified, folder, capsys):
+    for name in ("items", "datasets", "vae", "mf"):
+        shutil.rmtree(folder / "out" / name)
+    assert verified() == (0, {})
+
+
+def test_a_folder_without_results_is_one_sentence(tmp_path):
+    with pytest.raises(GemsError, match="There is no result in"):
+        verify.verify(tmp_path, build({}))
+
+
+def test_480_runs_are_verified_in_seconds_and_without_torch(folder):
+    original = folder / "out" / run_of("SAC+GeMS")
+    for number in range(479):
+        copy = original.parent / f"{original.name}{number}"
+        shutil.copytree(original, copy, copy_function=os.link)
+    script = (
+        "import sys; from gems.cli import main; status = main(['verify', '--config', 'tiny.json'])"
+        "; assert not {'torch', 'numpy'} & sys.modules.keys(); sys.exit(status)"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    seconds = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    assert "486 results checked, 0 do not match" in done.stdout
+    assert seconds < 20
