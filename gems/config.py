@@ -64,7 +64,7 @@ def _section(kind: type[Section]) -> Any:
 class ItemsConfig(Section):
     """Item embeddings of the simulator (Section 1 of the specification)."""
 
-    count: Positive = Field(1000, description="Number of items.", ge=10, le=32767)
+    count: Positive = Field(1000, description="Number of items.", ge=10, le=1_000_000)
     seed: Seed = Field(2023, description="Seed of the generated item embeddings.")
     focused_peakedness: Rate | None = Field(
         None,

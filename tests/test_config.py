@@ -161,7 +161,7 @@ def test_a_name_like_no_other_is_told_with_all_that_are_allowed():
     ("option", "wrong"),
     [
         ("items.count", 9),
-        ("items.count", 32768),
+        ("items.count", 1_000_001),
         ("items.focused_peakedness", 0),
         ("simulator.turns", 0),
         ("simulator.examination_decay", 1.5),

@@ -293,12 +293,11 @@ def with_group(leader: subprocess.Popen, number: int) -> None:
 
 
 def test_a_job_that_a_scheduler_preempts_saves_its_state_first(undisturbed, tmp_path):
-    reference, seconds = undisturbed
+    reference, _ = undisturbed
     folder = copy_of(reference, tmp_path / "work", "items", "vae")
     process = folder.gems(*TRAIN)
-    while not any(s[0] == process.pid for s in folder.steps()):
+    while not any(step[0] == process.pid and step[3] >= 60 for step in folder.steps()):
         time.sleep(0.01)
-    time.sleep(seconds["train"] / 3)
     process.terminate()
     assert process.wait() == 128 + signal.SIGTERM
     *_, (_, _, kind, saved), ended = folder.steps()

@@ -1,6 +1,7 @@
 """Logged data on disk: slates and clicks as memory-mapped arrays, never loaded whole.
 
-A dataset is a folder: ``slates.npy`` int16 (users, turns, slate size), ``clicks.npy`` uint8
+A dataset is a folder: ``slates.npy`` int16 (users, turns, slate size; int32 for
+more than 32,768 items), ``clicks.npy`` uint8
 (users, turns, bytes) with the clicks of a slate packed to bits, and ``dataset.json``, which is
 written last. 10 million slates take 220 MB.
 """
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from gems.errors import GemsError
 from gems.files import read_json, write_json, written_whole
+from gems.simulator.items import item_dtype
 from gems.simulator.kernels import SLATE_SIZE
 
 
@@ -35,13 +37,13 @@ class Dataset:
 
     Attributes:
         folder: where it lies.
-        packed_slates: (users, turns, slate size) int16, memory-mapped.
+        packed_slates: (users, turns, slate size) int16 or int32, memory-mapped.
         packed_clicks: (users, turns, bytes) uint8, memory-mapped.
         meta: what ``dataset.json`` says of its making.
     """
 
     folder: Path
-    packed_slates: NDArray[np.int16]
+    packed_slates: NDArray[np.signedinteger]
     packed_clicks: NDArray[np.uint8]
     meta: dict[str, Any]
 
@@ -56,7 +58,7 @@ class Dataset:
         return self.packed_slates.shape[1]
 
     @cached_property
-    def _flat(self) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    def _flat(self) -> tuple[NDArray[np.signedinteger], NDArray[np.uint8]]:
         n = self.users * self.turns
         return self.packed_slates.reshape(n, -1), self.packed_clicks.reshape(n, -1)
 
@@ -66,7 +68,7 @@ class Dataset:
         bits = np.unpackbits(clicks[index], axis=-1, count=SLATE_SIZE)
         return Slates(slates[index].astype(np.int64), bits.astype(np.float32))
 
-    def clicked_pairs(self, users: slice) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+    def clicked_pairs(self, users: slice) -> tuple[NDArray[np.int32], NDArray[np.signedinteger]]:
         """All (user, clicked item) pairs of ``users``, in order of user, turn and rank."""
         clicks = np.unpackbits(self.packed_clicks[users], axis=-1, count=SLATE_SIZE)
         user, turn, rank = np.nonzero(clicks)
@@ -80,7 +82,7 @@ def write(folder: Path, users: int, turns: int, chunks: Any, meta: dict[str, Any
     Raises:
         GemsError: the folder cannot be written.
     """
-    packed = (users, turns, (SLATE_SIZE + 7) // 8)
+    packed, dtype = (users, turns, (SLATE_SIZE + 7) // 8), item_dtype(meta["items"])
     contents = hashlib.sha256(), hashlib.sha256()
     # Plain writes, not a memory map: on a full disk a map ends the process by a signal.
     with (
@@ -89,10 +91,10 @@ def write(folder: Path, users: int, turns: int, chunks: Any, meta: dict[str, Any
         slates_path.open("wb") as slates_file,
         clicks_path.open("wb") as clicks_file,
     ):
-        _write_header(slates_file, np.int16, (users, turns, SLATE_SIZE))
-        _write_header(clicks_file, np.uint8, packed)
+        _write_header(slates_file, dtype, (users, turns, SLATE_SIZE))
+        _write_header(clicks_file, np.dtype(np.uint8), packed)
         for slates, clicks in chunks:
-            parts = slates.astype(np.int16).tobytes(), np.packbits(clicks, axis=-1).tobytes()
+            parts = slates.astype(dtype).tobytes(), np.packbits(clicks, axis=-1).tobytes()
             for part, file, digest in zip(parts, (slates_file, clicks_file), contents, strict=True):
                 file.write(part)
                 digest.update(part)
@@ -110,8 +112,8 @@ def _combined(contents: Iterable[Any], described: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _write_header(file: BinaryIO, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
-    described = {"descr": dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    described = {"descr": dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     write_array_header_1_0(file, described)
 
 
@@ -130,7 +132,7 @@ def read(folder: Path) -> Dataset:
     if not isinstance(meta, dict) or not {"users", "turns", "items", "sha256"} <= meta.keys():
         raise GemsError(f"{folder / 'dataset.json'} does not describe a dataset.")
     shape = (meta["users"], meta["turns"])
-    slates = _open(folder / "slates.npy", np.dtype(np.int16), (*shape, SLATE_SIZE))
+    slates = _open(folder / "slates.npy", item_dtype(meta["items"]), (*shape, SLATE_SIZE))
     clicks = _open(folder / "clicks.npy", np.dtype(np.uint8), (*shape, (SLATE_SIZE + 7) // 8))
     contents = (hashlib.sha256(array.reshape(-1).data) for array in (slates, clicks))
     described = {name: value for name, value in meta.items() if name != "sha256"}

@@ -12,7 +12,7 @@ from gems.config import LoggingConfig
 from gems.data import dataset
 from gems.progress import Progress
 from gems.randomness import stream
-from gems.simulator.items import Integers
+from gems.simulator.items import Integers, item_dtype
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Simulator
 
@@ -66,11 +66,11 @@ def log_users(simulator: Simulator, config: LoggingConfig, environment: str, fol
     n_items = len(simulator.items.embeddings)
     turns = simulator.config.turns
 
-    def chunks() -> Iterator[tuple[NDArray[np.int16], NDArray[np.bool_]]]:
+    def chunks() -> Iterator[tuple[NDArray[np.signedinteger], NDArray[np.bool_]]]:
         for start in range(0, config.users, CHUNK_USERS):
             rng = stream(config.seed, "logging", environment, start)
             n = min(CHUNK_USERS, config.users - start)
-            slates = np.empty((n, turns, SLATE_SIZE), dtype=np.int16)
+            slates = np.empty((n, turns, SLATE_SIZE), dtype=item_dtype(n_items))
             clicks = np.empty((n, turns, SLATE_SIZE), dtype=np.bool_)
             simulator.reset(n, rng)
             for turn in range(turns):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gems.errors import GemsError
+from gems.simulator.items import item_dtype
 from gems.simulator.kernels import DIM, SLATE_SIZE, TOPICS
 
 
@@ -16,24 +17,26 @@ class Episodes(NamedTuple):
     """n whole episodes of T turns; entry 0 of observations is the first slate, shown by nobody.
 
     Attributes:
-        slates: (n, T + 1, slate size) int16.
+        slates: (n, T + 1, slate size) of ``items.item_dtype``.
         clicks: (n, T + 1, slate size) bool.
         actions: (n, T, D) float32; no columns for learners that need slates only.
         users: (n, T + 1, 20) float32 tastes; no columns unless the learner is disclosed them.
         bored: (n, T + 1, topics) bool; likewise.
     """
 
-    slates: NDArray[np.int16]
+    slates: NDArray[np.signedinteger]
     clicks: NDArray[np.bool_]
     actions: NDArray[np.float32]
     users: NDArray[np.float32]
     bored: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, n: int, turns: int, action_dim: int, disclosed: bool) -> "Episodes":
-        """Room for ``n`` episodes."""
+    def empty(
+        cls, n: int, turns: int, action_dim: int, disclosed: bool, n_items: int = 1
+    ) -> "Episodes":
+        """Room for ``n`` episodes with ``n_items`` items."""
         return cls(
-            np.zeros((n, turns + 1, SLATE_SIZE), dtype=np.int16),
+            np.zeros((n, turns + 1, SLATE_SIZE), dtype=item_dtype(n_items)),
             np.zeros((n, turns + 1, SLATE_SIZE), dtype=np.bool_),
             np.zeros((n, turns, action_dim), dtype=np.float32),
             np.zeros((n, turns + 1, DIM if disclosed else 0), dtype=np.float32),
@@ -74,9 +77,11 @@ class Batch(NamedTuple):
 class Replay:
     """The last episodes, sampled uniformly with replacement as whole episodes."""
 
-    def __init__(self, capacity: int, turns: int, action_dim: int, disclosed: bool) -> None:
+    def __init__(
+        self, capacity: int, turns: int, action_dim: int, disclosed: bool, n_items: int = 1
+    ) -> None:
         """Room for ``capacity`` episodes; memory is taken as they come."""
-        self._store = Episodes.empty(capacity, turns, action_dim, disclosed)
+        self._store = Episodes.empty(capacity, turns, action_dim, disclosed, n_items)
         self.capacity = capacity
         self.added = 0
 

@@ -26,8 +26,8 @@ from gems.weights import save_weights
 VALIDATION_BATCH = 65_536
 READ_USERS = 5_000
 
-# Users (pairs,) int32 and the items (pairs,) int16 that they clicked.
-Pairs = tuple[NDArray[np.int32], NDArray[np.int16]]
+# Users (pairs,) and the items (pairs,) that they clicked.
+Pairs = tuple[NDArray[np.int32], NDArray[np.signedinteger]]
 
 
 class Triples(IterableDataset):

@@ -4,6 +4,7 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,11 @@ def topic_components(rng: np.random.Generator, n: int) -> Floats:
     """Components of ``n`` embeddings before they are weighted, (n, topics, topic dim)."""
     normal = rng.standard_normal((n, TOPICS, TOPIC_DIM), dtype=np.float32)
     return np.abs(np.clip(np.float32(0.4) * normal, -1, 1))
+
+
+def item_dtype(n_items: int) -> np.dtype[np.signedinteger[Any]]:
+    """The smallest type, of those in use, that holds the number of every item."""
+    return np.dtype(np.int16 if n_items <= 2**15 else np.int32)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,9 @@ class Simulator:
         self.turn += 1
         return Observation(slates, clicks, self.users.embedding.copy(), self.users.bored.copy())
 
-    def boredom(self, slates: NDArray[np.int16], clicks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def boredom(
+        self, slates: NDArray[np.signedinteger], clicks: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
         """Topics bored in the turn after each observation of recorded episodes.
 
         Args:

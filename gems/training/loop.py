@@ -48,8 +48,8 @@ class Trainer:
         policy = learner.policy
         self._actor: Policy = policy if device.type == "cpu" else copy.deepcopy(policy).cpu()
         capacity = 0 if learner.on_policy else min(config.replay_episodes, config.episodes)
-        turns = simulator.config.turns
-        self._replay = Replay(capacity, turns, policy.stored_dim, policy.disclosed)
+        turns, n_items = simulator.config.turns, len(simulator.items.embeddings)
+        self._replay = Replay(capacity, turns, policy.stored_dim, policy.disclosed, n_items)
         self.curve: list[dict[str, float]] = []
         self._episode = 0
         self._returns: list[float] = []

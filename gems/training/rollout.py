@@ -29,7 +29,8 @@ def rollout(
     """
     generator = torch_stream(seed, "policy", *purpose)
     turns = simulator.config.turns
-    episodes = Episodes.empty(n, turns, policy.stored_dim, policy.disclosed)
+    n_items = len(simulator.items.embeddings)
+    episodes = Episodes.empty(n, turns, policy.stored_dim, policy.disclosed, n_items)
     seen = simulator.reset(n, stream(seed, "users", *purpose))
     compiled = policy.compiled(turns, generator) if n == 1 and mode == "explore" else None
     if compiled is not None:
