@@ -102,6 +102,7 @@ def test_a_variant_is_trained_by_hand(by_hand, tmp_path):
     saved = json.loads((folder / "policy.json").read_text())
     assert saved["variant"] == "paperbaseline"
     assert saved["config"]["slateq"]["credit"] == "chosen"
+    assert by_hand("verify")[0] == 0
 
 
 def test_what_a_variant_misses_is_told_with_the_command_that_makes_it(by_hand):
