@@ -16,6 +16,8 @@ from gems.files import read_json, write_json
 
 COUNT = "attempt.json"
 LOCK = "lock"
+# What tells `gems status` that the job has failed; kept.
+SIGN_OF_LIFE = "progress.json"
 # What file systems without locks say, as Lustre may be: there, nothing guards the folder.
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -70,12 +72,15 @@ class Attempt:
         self._leave(done=error is None, refused=isinstance(error, GemsError))
 
     def _leave(self, done: bool, refused: bool = True) -> None:
-        stateless = {path.name for path in self.folder.iterdir()} <= {COUNT, LOCK}
-        if done or (refused and stateless):
+        stateless = {path.name for path in self.folder.iterdir()} <= {COUNT, LOCK, SIGN_OF_LIFE}
+        if done:
             shutil.rmtree(self.folder)
-            for parent in list(self.folder.parents)[:2]:
-                with contextlib.suppress(OSError):
-                    parent.rmdir()
+        elif refused and stateless:
+            (self.folder / COUNT).unlink(missing_ok=True)
+            (self.folder / LOCK).unlink()
+        for folder in (self.folder, *list(self.folder.parents)[:2]):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         os.close(self._lock)
 
     def _before(self) -> dict[str, Any]:

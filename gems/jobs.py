@@ -160,8 +160,11 @@ def _write(job: Job, values: dict[str, Any]) -> None:
     temporary = job.progress.with_suffix(".tmp")
     with suppress(OSError):
         job.state.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(values))
-        temporary.replace(job.progress)
+        try:
+            temporary.write_text(json.dumps(values))
+            temporary.replace(job.progress)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 class _LogFile(logging.FileHandler):

@@ -24,6 +24,7 @@ from gems.tracking import Tracker
 from gems.training import loop
 from gems.training.rollout import rollout
 from gems.training.run import Run
+from gems.training.state import TrainingState
 
 TINY = {
     "results": "out",
@@ -156,7 +157,7 @@ class Killed(BaseException):
 
 
 def test_a_resumed_run_is_one_tracked_run_with_each_step_once(gems, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(TrainingState, "due", lambda self: True)
     learn = loop.Trainer._learn
 
     def killed(self, episode):
