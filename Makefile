@@ -4,7 +4,7 @@ VENV ?= .venv
 CORES ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: venv table2 test check
+.PHONY: venv table2 report test check
 
 venv: $(VENV)/.made
 
@@ -17,6 +17,10 @@ $(VENV)/.made: requirements.txt pyproject.toml
 
 table2: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) results/table2.csv
+
+report: venv
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) everything
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake everything --report results/report.html
 
 test: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest

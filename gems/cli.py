@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import logging
 import os
 import shlex
@@ -17,7 +18,8 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Matrix products on a GPU are reproducible only with a workspace of fixed size.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-from gems import jobs, provenance, registry  # noqa: E402
+from gems import jobs, provenance, registry, variants  # noqa: E402
+from gems.analysis.catalogue import FIGURES, TABLES  # noqa: E402
 from gems.attempt import Attempt, now  # noqa: E402
 from gems.config import Config, load, needs  # noqa: E402
 from gems.errors import GemsError, out_of_memory  # noqa: E402
@@ -123,8 +125,10 @@ def train_command(args: Arguments) -> None:
     from gems.tracking import Tracker
     from gems.training.run import Run, execute
 
-    config = load(args.config)
     entry = registry.method(args.method)
+    config = variants.apply(load(args.config), args.method, args.variant)
+    if args.variant:
+        args.config.append(json.dumps(variants.VARIANTS[args.variant]))
     registry.environment(args.env)
     layout, vae = Layout(Path(config.results)), config.vae
     inputs = {"items": args.items or _need_items(layout, args)}
@@ -135,9 +139,9 @@ def train_command(args: Arguments) -> None:
     if "mf" in needs(args.method, config):
         command = f"gems mf --env {args.env}"
         inputs["mf"] = args.mf or _need(layout.mf(args.env), "item table", command, args)
-    job = jobs.run_job(config, args.method, args.env, args.seed)
-    run = Run(job.name, args.method, args.env, args.seed, config, inputs)
-    tags = [entry.label, args.env, f"seed_{args.seed}"]
+    job = jobs.run_job(config, args.method, args.env, args.seed, args.variant)
+    run = Run(job.name, args.method, args.env, args.seed, config, inputs, args.variant)
+    tags = [entry.label, args.env, f"seed_{args.seed}", *filter(None, [args.variant])]
     output = args.output or layout.run(job.name)
     with (
         Attempt(job.state) as attempt,
@@ -145,25 +149,39 @@ def train_command(args: Arguments) -> None:
         Tracker(config.tracking, job.name, tags, run.described(), job.state) as tracker,
     ):
         execute(run, output, attempt.folder, tracker)
-        names = "result.json", "curve.csv", "policy.safetensors", "policy.json"
+        names = ["result.json", "curve.csv", "turns.csv", "scores.csv"]
+        names += ["policy.safetensors", "policy.json"]
         outputs = [output / name for name in names]
-        _record(output, run.subject(), config, run.files(), outputs, attempt)
+        _record(output, run.subject(), config, run.files(), outputs, attempt, run.logged_users())
 
 
 def evaluate_command(args: Arguments) -> None:
     """Test the policy of a finished run on fresh users and print the metrics as JSON."""
-    import json
-
     from gems.training.run import evaluate
 
     print(json.dumps(evaluate(args.run, args.users, args.seed), indent=2, sort_keys=True))
 
 
 def table_command(args: Arguments) -> None:
-    """Write Table 2 from the results of runs."""
-    from gems.analysis.tables import write_table2
+    """Write Table 2, or another table, from the results of runs."""
+    from gems.analysis.catalogue import write_table
 
-    write_table2(args.results, args.output)
+    write_table(args.name, args.results, args.output)
+
+
+def figure_command(args: Arguments) -> None:
+    """Draw a figure from the results of runs, and the other files in their folders."""
+    from gems.analysis.catalogue import draw_figure
+
+    draw_figure(args.name, args.results, args.output)
+
+
+def resolve_command(args: Arguments) -> None:
+    """Write every option as it is under a configuration, as YAML and as a page."""
+    from gems.options import write_resolved
+
+    config = load(args.config)
+    write_resolved(config, args.output or Path(config.results) / "configuration.yaml")
 
 
 def status_command(args: Arguments) -> None:
@@ -203,6 +221,7 @@ def _record(
     inputs: list[Path],
     outputs: list[Path],
     attempt: Attempt,
+    logged_users: int | None = None,
 ) -> None:
     """Write the record of a trained model: the last thing that a job does."""
     from gems.device import pick_device
@@ -216,6 +235,7 @@ def _record(
         started=attempt.started,
         tries=attempt.number,
         device=str(pick_device(config.device)),
+        logged_users=logged_users,
     )
 
 
@@ -312,6 +332,12 @@ def parser() -> argparse.ArgumentParser:
     given(command, "items", "file of item embeddings")
     given(command, "vae", "file of a pretrained slate VAE")
     given(command, "mf", "file of an item table")
+    command.add_argument(
+        "--variant",
+        default="",
+        metavar="NAME",
+        help=f"variant of the run: {', '.join(variants.VARIANTS)}; default: the main run",
+    )
     configured(command, "folder of the result")
 
     command = add("evaluate", evaluate_command)
@@ -320,10 +346,24 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=_seed, help="seed of the users; default: that of the run")
 
     command = add("table", table_command)
-    command.add_argument("results", type=Path, nargs="+", help="result.json files of runs")
     command.add_argument(
-        "--output", type=Path, required=True, help="CSV file; Markdown goes beside"
+        "--name",
+        choices=TABLES,
+        default="table2",
+        help=f"{', '.join(TABLES)}; default: table2; table1 takes no results",
     )
+    command.add_argument("results", type=Path, nargs="*", help="result.json files of runs")
+    command.add_argument(
+        "--output", type=Path, required=True, help="CSV file; Markdown, LaTeX, HTML go beside"
+    )
+
+    command = add("figure", figure_command)
+    command.add_argument("--name", choices=FIGURES, required=True, help=", ".join(FIGURES))
+    command.add_argument("results", type=Path, nargs="+", help="result.json files of runs")
+    command.add_argument("--output", type=Path, required=True, help="PDF file; a PNG goes beside")
+
+    command = add("resolve", resolve_command)
+    configured(command, "YAML file; HTML goes beside")
 
     command = add("status", status_command)
     config(command)

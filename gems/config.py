@@ -282,6 +282,36 @@ class TrackingConfig(Section):
     folder: str = Field("swanlog", description="Folder of runs tracked offline or locally.")
 
 
+class AnalysisConfig(Section):
+    """Figures 2 and 3 and the audit of the baselines; only which runs they need."""
+
+    seeds: list[Seed] | None = Field(
+        None,
+        description="Seeds of Figure 3 and of the audit, the first one that of Figure 2. "
+        "Default: `seeds`.",
+        min_length=1,
+    )
+    figure2_environment: str = Field("focused_topdown", description="Environment of Figure 2.")
+    figure3_environments: list[str] = Field(
+        default_factory=lambda: ["focused_topdown"],
+        description="Environments of Figure 3.",
+        min_length=1,
+    )
+    betas: list[Weight] = Field(
+        default_factory=lambda: [0.1, 0.2, 0.5, 1.0, 2.0],
+        description="Values of `vae.beta` in Figure 3.",
+        min_length=1,
+    )
+    lambdas: list[Weight] = Field(
+        default_factory=lambda: [0.0, 0.2, 0.5, 1.0],
+        description="Values of `vae.lambda_click` in Figure 3.",
+        min_length=1,
+    )
+    audit_environments: list[str] | None = Field(
+        None, description="Environments of the audit. Default: `environments`.", min_length=1
+    )
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -329,12 +359,18 @@ class Config(Section):
     reinforce: ReinforceConfig = _section(ReinforceConfig)
     training: TrainingConfig = _section(TrainingConfig)
     tracking: TrackingConfig = _section(TrackingConfig)
+    analysis: AnalysisConfig = _section(AnalysisConfig)
 
     @model_validator(mode="after")
     def _names_and_preset(self) -> Self:
+        analysis = self.analysis
+        analysis.seeds = analysis.seeds or self.seeds
+        analysis.audit_environments = analysis.audit_environments or self.environments
+        drawn = [analysis.figure2_environment, *analysis.figure3_environments]
         for kind, names, allowed in (
             ("method", self.methods, registry.METHODS),
             ("environment", self.environments, registry.ENVIRONMENTS),
+            ("environment", [*drawn, *analysis.audit_environments], registry.ENVIRONMENTS),
         ):
             for name in names:
                 if name not in allowed:
@@ -345,9 +381,9 @@ class Config(Section):
             if name not in registry.EMBEDDINGS:
                 raise ValueError(unknown("embedding in items.files", name, registry.EMBEDDINGS))
         for field in ("methods", "environments", "seeds"):
-            values = getattr(self, field)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{field} must not name anything twice")
+            _distinct(field, getattr(self, field))
+        for field in ("seeds", "figure3_environments", "betas", "lambdas", "audit_environments"):
+            _distinct(f"analysis.{field}", getattr(analysis, field))
         if self.logs is None:
             results = Path(self.results)
             self.logs = str("logs" if results == Path("results") else results / "logs")
@@ -359,6 +395,11 @@ class Config(Section):
     def sections(self, *names: str) -> dict[str, Any]:
         """The named sections, every option resolved, as plain values: what a stage depends on."""
         return {name: self.model_dump(mode="json")[name] for name in names}
+
+
+def _distinct(field: str, values: list[Any]) -> None:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{field} must not name anything twice")
 
 
 def needs(method: str, config: Config) -> tuple[registry.Prerequisite, ...]:

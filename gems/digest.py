@@ -16,7 +16,7 @@ IGNORED = {
     f"gems.{name}"
     for name in (
         *("attempt", "config", "digest", "errors", "files", "interrupt", "paths", "progress"),
-        *("provenance", "registry", "tracking", "verify"),
+        *("provenance", "registry", "tracking", "variants", "verify"),
     )
 }
 

@@ -91,12 +91,12 @@ def mf_job(config: Config, env: str) -> Job:
     return _job(config, "mf", env, output, "MF", config.mf.seed, env)
 
 
-def run_job(config: Config, method: str, env: str, seed: int) -> Job:
+def run_job(config: Config, method: str, env: str, seed: int, variant: str = "") -> Job:
     """A run of a method in an environment with a seed."""
-    name = run_name(method, env, seed, config.vae.beta, config.vae.lambda_click)
+    name = run_name(method, env, seed, config.vae.beta, config.vae.lambda_click, variant)
     output = Layout(Path(config.results)).run(name) / "result.json"
     slug = registry.slug(method)
-    rest = name.removeprefix(f"{slug}_").removesuffix(f"_seed{seed}")
+    rest = name.removeprefix(f"{slug}_").replace(f"_seed{seed}", "", 1)
     return _job(config, "runs", name, output, slug, seed, rest)
 
 

@@ -1,13 +1,17 @@
 """The documentation of the configuration, generated from its model."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gems.analysis.layout import sheet_of, to_html
 from gems.config import PRESETS, Config, Section
+from gems.files import written_whole
 
 
 def schema() -> str:
@@ -38,6 +42,24 @@ def markdown() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def write_resolved(config: Config, output: Path) -> None:
+    """Write every option as it is under ``config``: YAML to ``output``, HTML beside it."""
+    values = config.model_dump(mode="json")
+    rows = [
+        (f"{name}.{option}" if option else name, text)
+        for name, value in values.items()
+        for option, text in (value.items() if isinstance(value, dict) else [("", value)])
+    ]
+    table = pd.DataFrame(
+        [(name, _plain(value)) for name, value in rows], columns=["Option", "Value"]
+    )
+    page = to_html(sheet_of("Configuration", table, "Every option, resolved."))
+    with written_whole(output.with_suffix(".html")) as temporary:
+        temporary.write_text(page)
+    with written_whole(output) as temporary:
+        temporary.write_text(yaml.safe_dump(values, sort_keys=False, width=100))
+
+
 def _section(field: FieldInfo) -> type[BaseModel] | None:
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
@@ -55,7 +77,7 @@ def _default(section: str, name: str, field: FieldInfo) -> str:
         by_preset = PRESETS[section, name]
         return "; ".join(f"{preset}: `{_plain(value)}`" for preset, value in by_preset.items())
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, list) and len(value) > 2:
+    if isinstance(value, list) and len(value) > 2 and isinstance(value[0], str):
         return "all"
     return f"`{_plain(value)}`" if value not in ("", None, {}) else "none"
 

@@ -60,7 +60,18 @@ def plain(weight: float | str) -> str:
     return digits if "." in digits else f"{digits}.0"
 
 
-def run_name(method: str, env: str, seed: int | str, beta: float | str, click: float | str) -> str:
-    """Name of a run: METHOD_ENV[_KLbeta_clicklambda]_seedSEED, for methods that use a VAE."""
+def run_name(
+    method: str,
+    env: str,
+    seed: int | str,
+    beta: float | str,
+    click: float | str,
+    variant: str = "",
+) -> str:
+    """Name of a run: METHOD_ENV[_KLbeta_clicklambda]_seedSEED[_VARIANT].
+
+    Methods that use a VAE have the middle part, variants of a main run the last one.
+    """
     vae = f"_KL{plain(beta)}_click{plain(click)}" if "vae" in METHODS[method].needs else ""
-    return f"{slug(method)}_{env}{vae}_seed{seed}"
+    suffix = f"_{variant}" if variant else ""
+    return f"{slug(method)}_{env}{vae}_seed{seed}{suffix}"

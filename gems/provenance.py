@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from gems import registry
+from gems import registry, variants
 from gems.attempt import now
 from gems.config import Config, items_values, run_values
 from gems.digest import code_digest
@@ -44,6 +44,7 @@ class Subject:
         method: key of ``registry.METHODS``, for runs.
         seed: of a run or a slate VAE.
         vae: options of the slate VAE that are part of the name of the result.
+        variant: key of ``variants.VARIANTS``, for a run that is no main run.
     """
 
     stage: Stage
@@ -52,6 +53,7 @@ class Subject:
     method: str | None = None
     seed: int | None = None
     vae: dict[str, float] = field(default_factory=dict)
+    variant: str = ""
 
     @classmethod
     def of_vae(cls, environment: str, seed: int, config: Config) -> "Subject":
@@ -61,11 +63,13 @@ class Subject:
         return cls("vae", None, environment, None, seed, vae)
 
     @classmethod
-    def of_run(cls, method: str, environment: str, seed: int, config: Config) -> "Subject":
+    def of_run(
+        cls, method: str, environment: str, seed: int, config: Config, variant: str = ""
+    ) -> "Subject":
         """A run."""
         named = ("beta", "lambda_click") if "vae" in registry.method(method).needs else ()
         vae = {name: getattr(config.vae, name) for name in named}
-        return cls("run", None, environment, method, seed, vae)
+        return cls("run", None, environment, method, seed, vae, variant)
 
     def code(self) -> str:
         """Digest of the code that makes it.
@@ -81,12 +85,12 @@ class Subject:
         """All that it depends on, by value, under ``config``.
 
         Raises:
-            GemsError: its method or environment is unknown.
+            GemsError: its method, environment or variant is unknown.
         """
         if self.embedding is not None:
             return items_values(self.embedding, config)
         if self.method is not None:
-            values = run_values(self.method, config)
+            values = run_values(self.method, variants.apply(config, self.method, self.variant))
         elif self.stage == "dataset":
             values = config.sections("simulator", "logging")
         else:
@@ -119,6 +123,7 @@ def write(
     started: str,
     tries: int = 1,
     device: str = "cpu",
+    logged_users: int | None = None,
 ) -> None:
     """Write the record of a result that is whole.
 
@@ -131,6 +136,7 @@ def write(
         started: when its first try started.
         tries: how often it was started until it was done.
         device: where networks were trained.
+        logged_users: users that the pretrained models of a run have seen, if it has any.
 
     Raises:
         GemsError: the record cannot be written.
@@ -152,6 +158,7 @@ def write(
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "device": device,
+        "logged_users": logged_users,
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
     }

@@ -25,6 +25,7 @@ class Method:
         sections: sections of the configuration that its agent reads.
         trained: whether it learns at all.
         needs: pretrained models it acts with.
+        assumptions: keys of ``ASSUMPTIONS`` that it makes (Table 1).
     """
 
     label: str
@@ -33,17 +34,29 @@ class Method:
     sections: tuple[str, ...] = ()
     trained: bool = True
     needs: tuple[Prerequisite, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
+
+# Table 1's columns, under the paper's abbreviations.
+ASSUMPTIONS = ("DQ", "1CL", "MI", "CM", "LD", "SP", "EIB")
 
 METHODS: dict[str, Method] = {
     "ShortTermOracle": Method(
         "Short-term oracle", "gems.agents.fixed:oracle", disclosed=True, trained=False
     ),
     "SAC+TopK-ideal": Method(
-        "SAC+TopK (ideal)", "gems.agents.sac_topk:ideal", disclosed=True, sections=("agent", "sac")
+        "SAC+TopK (ideal)",
+        "gems.agents.sac_topk:ideal",
+        disclosed=True,
+        sections=("agent", "sac"),
+        assumptions=("DQ", "LD", "SP"),
     ),
     "SlateQ": Method(
-        "SlateQ", "gems.agents.slateq:slateq", disclosed=True, sections=("agent", "slateq")
+        "SlateQ",
+        "gems.agents.slateq:slateq",
+        disclosed=True,
+        sections=("agent", "slateq"),
+        assumptions=("DQ", "1CL", "CM"),
     ),
     "Random": Method("Random", "gems.agents.fixed:random", disclosed=False, trained=False),
     "REINFORCE+SoftMax": Method(
@@ -51,12 +64,14 @@ METHODS: dict[str, Method] = {
         "gems.agents.reinforce:reinforce",
         disclosed=False,
         sections=("agent", "reinforce"),
+        assumptions=("DQ", "1CL", "MI"),
     ),
     "SAC+WkNN": Method(
         "SAC+WkNN",
         "gems.agents.sac_wknn:wknn",
         disclosed=False,
         sections=("agent", "sac", "wknn"),
+        assumptions=("DQ", "LD", "SP", "EIB"),
     ),
     "SAC+TopK-MF": Method(
         "SAC+TopK (MF)",
@@ -64,6 +79,7 @@ METHODS: dict[str, Method] = {
         disclosed=False,
         sections=("agent", "sac"),
         needs=("mf",),
+        assumptions=("DQ", "LD", "SP"),
     ),
     "SAC+GeMS": Method(
         "SAC+GeMS",
@@ -71,8 +87,12 @@ METHODS: dict[str, Method] = {
         disclosed=False,
         sections=("agent", "sac"),
         needs=("vae",),
+        assumptions=("LD",),
     ),
 }
+
+# The method that all others are compared with, and those whose returns count as 0 and 1.
+OURS, ZERO, ONE = "SAC+GeMS", "Random", "SAC+TopK-ideal"
 
 
 @dataclass(frozen=True)

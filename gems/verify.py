@@ -30,6 +30,7 @@ class Record(BaseModel):
     method: str | None
     seed: int | None
     vae: dict[str, float]
+    variant: str = ""
     code: str
     config: dict[str, Any]
     inputs: dict[str, str]

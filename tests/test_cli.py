@@ -16,6 +16,8 @@ COMMANDS = [
     "train",
     "evaluate",
     "table",
+    "figure",
+    "resolve",
     "status",
     "verify",
     "options",

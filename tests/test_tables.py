@@ -24,8 +24,11 @@ COLUMNS = [
     "half_width",
     "p_value",
     "significant",
+    "holm_p_value",
+    "hedges_g",
     "training_episodes",
     "test_users",
+    "paper_scale",
 ]
 DISCLOSED = ["Short-term oracle", "SAC+TopK (ideal)", "SlateQ"]
 UNDISCLOSED = ["Random", "REINFORCE+SoftMax", "SAC+WkNN", "SAC+TopK (MF)", "SAC+GeMS"]

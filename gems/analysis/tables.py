@@ -6,59 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gems.analysis.statistics import half_width, welch_p
+from gems.analysis import layout
+from gems.analysis.layout import Cell, Sheet
+from gems.analysis.runs import main_runs, read_results
+from gems.analysis.scale import is_paper_scale, scale_note
+from gems.analysis.statistics import half_width, hedges_g, holm, welch_p
 from gems.errors import GemsError
-from gems.files import read_json, written_whole
-from gems.registry import ENVIRONMENTS, METHODS
+from gems.registry import ENVIRONMENTS, METHODS, OURS
 
-OURS = "SAC+GeMS"
 SIGNIFICANCE = 0.05
 GROUPS = {True: "Disclosed env.", False: "Undisclosed env."}
-
-
-class Result(BaseModel):
-    """What Table 2 takes of a result file."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-    method: str
-    environment: str
-    seed: int
-    test_return: float
-    training_episodes: int = Field(ge=0)
-    test_users: int = Field(gt=0)
-
-
-def read_results(paths: Iterable[Path]) -> pd.DataFrame:
-    """One row a run from result files.
-
-    Raises:
-        GemsError: a file is missing, damaged or of an unknown method, or two are of one run.
-    """
-    rows = []
-    for path in paths:
-        try:
-            result = Result.model_validate(read_json(path))
-        except ValidationError:
-            raise GemsError(f"{path} is not the result of a run.") from None
-        if result.method not in METHODS or result.environment not in ENVIRONMENTS:
-            raise GemsError(f"{path} is of an unknown method or environment.")
-        rows.append(result.model_dump())
-    results = pd.DataFrame(rows, columns=list(Result.model_fields))
-    twice = results[results.duplicated(["method", "environment", "seed"])]
-    if len(twice):
-        raise GemsError("Two results are of one run: {}, {}, {}.".format(*twice.iloc[0, :3]))
-    return results
 
 
 def table2(results: pd.DataFrame) -> pd.DataFrame:
     """Tidy Table 2: one row a method and environment that has results, in the paper's order.
 
     Columns: method, group, environment, n_seeds, mean, half_width (95 %, Student t), p_value
-    (Welch's test against SAC+GeMS, undisclosed methods only), significant, training_episodes,
-    test_users. What one seed cannot tell is empty.
+    (Welch's test against SAC+GeMS, undisclosed methods only), significant, holm_p_value (adjusted
+    for the tests in the environment), hedges_g (SAC+GeMS over the method), training_episodes,
+    test_users, paper_scale. What one seed cannot tell is empty.
 
     Raises:
         GemsError: runs of one cell were made at different scales.
@@ -80,21 +47,37 @@ def table2(results: pd.DataFrame) -> pd.DataFrame:
                     "mean": cell["test_return"].mean(),
                     "half_width": half_width(cell["test_return"].to_list()),
                     **_compared(method, cell, ours),
-                    **_scale(method, environment, cell),
+                    **scale_of_cell(method, environment, cell),
+                    "paper_scale": is_paper_scale(cell),
                 }
             )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    for tests in dict(list(table.groupby("environment"))).values() if len(table) else ():
+        adjusted = pd.Series(holm(tests["p_value"].to_list()), index=tests.index)
+        table["holm_p_value"] = table["holm_p_value"].fillna(adjusted)
+    return table
 
 
 def _compared(method: str, cell: pd.DataFrame, ours: pd.DataFrame | None) -> dict[str, Any]:
-    p_value = math.nan
+    p_value = effect = math.nan
     if not METHODS[method].disclosed and method != OURS and ours is not None:
-        p_value = welch_p(ours["test_return"].to_list(), cell["test_return"].to_list())
+        returns = ours["test_return"].to_list(), cell["test_return"].to_list()
+        p_value, effect = welch_p(*returns), hedges_g(*returns)
     known = not math.isnan(p_value)
-    return {"p_value": p_value, "significant": p_value < SIGNIFICANCE if known else None}
+    return {
+        "p_value": p_value,
+        "significant": p_value < SIGNIFICANCE if known else None,
+        "holm_p_value": math.nan,
+        "hedges_g": effect,
+    }
 
 
-def _scale(method: str, environment: str, cell: pd.DataFrame) -> dict[str, Any]:
+def scale_of_cell(method: str, environment: str, cell: pd.DataFrame) -> dict[str, Any]:
+    """The training episodes and test users that the runs of a cell have in common.
+
+    Raises:
+        GemsError: they differ.
+    """
     scale = {}
     for field in ("training_episodes", "test_users"):
         values = sorted(set(cell[field]))
@@ -115,30 +98,41 @@ def beats_all(table: pd.DataFrame, environment: str) -> bool:
     return bool(beaten.all())
 
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """The paper's layout: methods by group, a column an environment, a dagger where it holds."""
+def best_undisclosed(table: pd.DataFrame, environment: str) -> str | None:
+    """The undisclosed method with the largest mean, if there are two and no tie."""
+    rows = table[(table["environment"] == environment) & (table["group"] == GROUPS[False])]
+    means = rows["mean"].sort_values(ascending=False).to_list()
+    if len(means) < 2 or means[0] == means[1]:
+        return None
+    return str(rows.sort_values("mean")["method"].iloc[-1])
+
+
+def sheet(table: pd.DataFrame, scale: str = "") -> Sheet:
+    """The paper's layout: methods by group, a column an environment, dagger and bold."""
     environments = [e for e in ENVIRONMENTS if e in set(table["environment"])]
-    lines = [
-        "| Method | " + " | ".join(environments) + " |",
-        "| --- |" + " ---: |" * len(environments),
-    ]
+    groups = []
     for group in GROUPS.values():
-        lines.append(f"| **{group}** |" + " |" * len(environments))
-        rows = table[table["group"] == group]
-        for method in dict.fromkeys(rows["method"]):
-            cells = [_cell(table, method, environment) for environment in environments]
-            lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", _caption(table), ""])
+        methods = dict.fromkeys(table[table["group"] == group]["method"])
+        rows = [[Cell(m), *(_cell(table, m, e) for e in environments)] for m in methods]
+        groups.append((group, rows))
+    return Sheet("Table 2", ["Method", *environments], groups, _caption(table), scale)
 
 
-def _cell(table: pd.DataFrame, method: str, environment: str) -> str:
+def to_markdown(table: pd.DataFrame, scale: str = "") -> str:
+    """Table 2 in Markdown."""
+    return layout.to_markdown(sheet(table, scale))
+
+
+def _cell(table: pd.DataFrame, method: str, environment: str) -> Cell:
     rows = table[(table["method"] == method) & (table["environment"] == environment)]
     if not len(rows):
-        return ""
+        return Cell("")
     row = rows.iloc[0]
-    interval = "" if math.isnan(row["half_width"]) else f" ± {row['half_width']:.1f}"
-    dagger = " †" if method == METHODS[OURS].label and beats_all(table, environment) else ""
-    return f"{row['mean']:.1f}{interval}{dagger}"
+    return Cell(
+        layout.interval(row["mean"], row["half_width"]),
+        bold=best_undisclosed(table, environment) == method,
+        dagger=method == METHODS[OURS].label and beats_all(table, environment),
+    )
 
 
 def _caption(table: pd.DataFrame) -> str:
@@ -151,22 +145,19 @@ def _caption(table: pd.DataFrame) -> str:
     return (
         f"Mean test return ± half-width of the 95 % Student-t interval over "
         f"{span(table['n_seeds'])} seeds; {training}{span(table['test_users'])} test users. "
-        "† SAC+GeMS beats all other undisclosed methods (Welch's t-test, 5 %)."
+        "† SAC+GeMS beats all other undisclosed methods (Welch's t-test, 5 %). "
+        "Bold: the best undisclosed method."
     )
 
 
 def write_table2(results: Iterable[Path], output: Path) -> None:
-    """Write Table 2 as CSV to ``output`` and as Markdown beside it.
+    """Write Table 2 as CSV to ``output``, and as Markdown, LaTeX and HTML beside it.
 
     Raises:
         GemsError: there is no result, or one cannot be used.
     """
-    if output.suffix != ".csv":
-        raise GemsError(f"Table 2 is written to a file that ends in .csv, not to {output}.")
-    table = table2(read_results(results))
-    if not len(table):
+    runs = main_runs(read_results(results))
+    if not len(runs):
         raise GemsError("Table 2 needs at least one result file.")
-    with written_whole(output.with_suffix(".md")) as temporary:
-        temporary.write_text(to_markdown(table))
-    with written_whole(output) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    table = table2(runs)
+    layout.write(output, table, sheet(table, scale_note(runs)), ".md", ".tex", ".html")

@@ -12,7 +12,7 @@ import torch
 from gems import provenance, registry
 from gems.agents.base import Learner, Policy
 from gems.agents.context import Context
-from gems.config import Config, build, run_values
+from gems.config import Config, SimulatorConfig, build, run_values
 from gems.data.replay import Episodes
 from gems.device import pick_device
 from gems.digest import value_digest
@@ -24,6 +24,7 @@ from gems.simulator import items
 from gems.simulator.simulator import Simulator
 from gems.tracking import Tracker
 from gems.training.loop import Trainer
+from gems.training.recording import RecordingSimulator
 from gems.training.rollout import rollout
 from gems.training.state import TrainingState
 from gems.weights import load_config, load_weights, save_weights
@@ -42,6 +43,7 @@ class Run:
         seed: seed of the run.
         config: the configuration.
         inputs: files by name: ``items``, and ``vae`` or ``mf`` for methods that need them.
+        variant: key of ``variants.VARIANTS`` that ``config`` follows; "" for a main run.
     """
 
     name: str
@@ -50,11 +52,19 @@ class Run:
     seed: int
     config: Config
     inputs: dict[str, Path]
+    variant: str = ""
 
     def simulator(self) -> Simulator:
         """The environment of the run."""
+        return Simulator(*self._simulated())
+
+    def recording_simulator(self) -> RecordingSimulator:
+        """The same environment, which counts what happens in it."""
+        return RecordingSimulator(*self._simulated())
+
+    def _simulated(self) -> tuple[items.Items, registry.Environment, SimulatorConfig]:
         environment = registry.environment(self.environment)
-        return Simulator(items.load(self.inputs["items"]), environment, self.config.simulator)
+        return items.load(self.inputs["items"]), environment, self.config.simulator
 
     def agent(self, simulator: Simulator) -> Policy | Learner:
         """The untrained agent; its weights are drawn from the seed."""
@@ -76,18 +86,26 @@ class Run:
                 **asdict(registry.environment(self.environment)),
             },
             "seed": self.seed,
+            "variant": self.variant,
             "inputs": {name: str(path) for name, path in self.inputs.items()},
             "config": run_values(self.method, self.config),
         }
 
     def subject(self) -> provenance.Subject:
         """What the run's provenance says it is of."""
-        return provenance.Subject.of_run(self.method, self.environment, self.seed, self.config)
+        where = self.environment, self.seed
+        return provenance.Subject.of_run(self.method, *where, self.config, self.variant)
 
     def files(self) -> list[Path]:
         """The files that the run reads: its inputs, and the configuration beside weights."""
         files = list(self.inputs.values())
         return files + [p.with_suffix(".json") for p in files if p.suffix == ".safetensors"]
+
+    def logged_users(self) -> int | None:
+        """Logged users that the pretrained models of the run have seen; None if it has none."""
+        models = [path for path in self.inputs.values() if path.suffix == ".safetensors"]
+        users = [load_config(path).get("dataset", {}).get("users") for path in models]
+        return min((n for n in users if n is not None), default=None)
 
     def fingerprint(self) -> str:
         """Digest of code, configuration and contents of the inputs."""
@@ -135,13 +153,16 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     else:
         policy = agent
         result["training_episodes"] = 0
-    result |= test_metrics(test(policy, simulator, config.test_users, run.seed))
+    recorder = run.recording_simulator()
+    result |= test_metrics(test(policy, recorder, config.test_users, run.seed))
     logger.info("%s: test return %.5g", run.name, result["test_return"])
     tested = {name: result[name] for name in ("test_return", "test_standard_error")}
     tracker.log({k: v for k, v in tested.items() if v is not None}, result["training_episodes"])
     (output / "result.json").unlink(missing_ok=True)
     save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
     write_curve(output / "curve.csv", curve)
+    recorder.write_turns(output / "turns.csv")
+    recorder.write_scores(output / "scores.csv")
     write_json(output / "result.json", result)
 
 

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir).parent))
 
 from gems import config as options
-from gems import registry
+from gems import registry, variants
 from gems.digest import code_digest
 from gems.errors import GemsError
 from gems.paths import Layout, run_name
@@ -24,7 +24,7 @@ validate(CONFIG.model_dump(mode="json"), "../schemas/config.schema.yaml")
 LAYOUT = Layout(Path(CONFIG.results))
 LOGS = LAYOUT.root / "logs"
 BENCHMARKS = LAYOUT.root / "benchmarks"
-RUN = LAYOUT.run("{method}_{env}{vae}_seed{seed}")
+RUN = LAYOUT.run("{method}_{env}{vae}_seed{seed}{variant}")
 TABLE2 = LAYOUT.root / "table2.csv"
 SLUGS = {registry.slug(name): name for name in registry.METHODS}
 
@@ -44,6 +44,7 @@ wildcard_constraints:
     beta=r"\d+\.\d+",
     click=r"\d+\.\d+",
     vae=r"|_KL\d+\.\d+_click\d+\.\d+",
+    variant="|".join(["", *(f"_{re.escape(name)}" for name in variants.VARIANTS)]),
 
 
 def stage_config(*sections):
@@ -93,19 +94,6 @@ def items_of(wildcards):
     return LAYOUT.items(registry.environment(wildcards.env).embedding)
 
 
-def results_of_table2(wildcards):
-    """Results of every method, environment and seed of the configuration."""
-    return [
-        LAYOUT.run(
-            run_name(method, env, seed, CONFIG.vae.beta, CONFIG.vae.lambda_click)
-        )
-        / "result.json"
-        for method in CONFIG.methods
-        for env in CONFIG.environments
-        for seed in CONFIG.seeds
-    ]
-
-
 def vae_options(latent_dim, beta, click):
     """Options of a slate VAE that are part of its name."""
     return {
@@ -113,6 +101,21 @@ def vae_options(latent_dim, beta, click):
         "beta": float(beta),
         "lambda_click": float(click),
     }
+
+
+def variant_of_run(wildcards):
+    """The variant that the name of a run tells; "" for a main run."""
+    return wildcards.variant.removeprefix("_")
+
+
+def varied(wildcards):
+    """The configuration of a run: that of the workflow, with the overrides of its variant."""
+    try:
+        return variants.apply(
+            CONFIG, SLUGS[wildcards.method], variant_of_run(wildcards)
+        )
+    except GemsError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def vae_of_run(wildcards):
@@ -123,13 +126,13 @@ def vae_of_run(wildcards):
             "The name of a run has a part _KL<beta>_click<lambda> if its method uses a VAE, and "
             f"only then: {RUN.name}".format(**wildcards)
         )
-    return vae_options(CONFIG.vae.latent_dim, *weights) if weights else None
+    return vae_options(varied(wildcards).vae.latent_dim, *weights) if weights else None
 
 
 def inputs_of_run(wildcards):
     """Item embeddings, and the pretrained models that the method acts with."""
     inputs = {"embeddings": items_of(wildcards)}
-    needs = options.needs(SLUGS[wildcards.method], CONFIG)
+    needs = options.needs(SLUGS[wildcards.method], varied(wildcards))
     if vae := vae_of_run(wildcards):
         inputs["vae"] = LAYOUT.vae(wildcards.env, *vae.values(), wildcards.seed)
         inputs["vae_config"] = inputs["vae"].with_suffix(".json")
@@ -140,7 +143,7 @@ def inputs_of_run(wildcards):
 
 def config_of_run(wildcards):
     """What the run reads of the configuration."""
-    values = options.run_values(SLUGS[wildcards.method], CONFIG)
+    values = options.run_values(SLUGS[wildcards.method], varied(wildcards))
     if vae := vae_of_run(wildcards):
         values["vae"] |= vae
     return json.dumps(values, sort_keys=True)

@@ -9,6 +9,8 @@ rule train:
         result=RUN / "result.json",
         provenance=RUN / "provenance.json",
         curve=RUN / "curve.csv",
+        turns=RUN / "turns.csv",
+        scores=RUN / "scores.csv",
         policy=RUN / "policy.safetensors",
         config=RUN / "policy.json",
     log:
@@ -31,6 +33,9 @@ rule train:
             if name in input.keys()
             for part in (f"--{name}", input[name])
         ],
+        variant=lambda wildcards: (
+            ["--variant", variant_of_run(wildcards)] if wildcards.variant else []
+        ),
         config=config_of_run,
         environment=lambda wildcards: environment_values(wildcards.env),
         runtime=runtime_options,
@@ -39,5 +44,5 @@ rule train:
         ),
     shell:
         "gems train --method {params.method:q} --env {wildcards.env} --seed {wildcards.seed}"
-        " --items {input.embeddings:q} {params.models:q} --output {params.folder:q}"
+        " --items {input.embeddings:q} {params.models:q} {params.variant:q} --output {params.folder:q}"
         " --config {params.config:q} --config {params.runtime:q} > {log:q} 2>&1"

@@ -1,0 +1,412 @@
+"""Tables against numbers computed by hand: Tables 1 and 2, the published one, audit, statistics."""
+
+import csv
+import json
+import math
+import re
+import shutil
+import subprocess
+
+import pytest
+from scipy import stats
+from synthetic import PAPER_SCALE, write_all, write_run
+
+from gems.analysis import catalogue
+from gems.analysis.published import PUBLISHED
+from gems.analysis.runs import read_results
+from gems.analysis.scale import scale_note
+from gems.config import PRESETS
+from gems.errors import GemsError
+from gems.registry import ASSUMPTIONS, ENVIRONMENTS, METHODS
+from gems.variants import VARIANTS
+
+TEN_SEEDS = range(10)
+
+
+def rows(path, **wanted):
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    return [row for row in found if all(row[name] == value for name, value in wanted.items())]
+
+
+def table(name, results, folder):
+    output = folder / f"{name}.csv"
+    catalogue.write_table(name, results, output)
+    return output
+
+
+def numbers(row, *names):
+    return [float(row[name]) if row[name] else math.nan for name in names]
+
+
+# Table 2
+
+
+def test_table_2_adjusts_its_p_values_within_an_environment_and_tells_effect_sizes(tmp_path):
+    paths = write_all(tmp_path, ["focused_mix", "diffuse_mix"])
+    written = rows(table("table2", paths, tmp_path), environment="focused_mix")
+    tested = [row for row in written if row["p_value"]]
+    assert [row["method"] for row in tested] == [
+        "Random",
+        "REINFORCE+SoftMax",
+        "SAC+WkNN",
+        "SAC+TopK (MF)",
+    ]
+    raw = sorted(float(row["p_value"]) for row in tested)
+    adjusted = sorted(float(row["holm_p_value"]) for row in tested)
+    expected = [max((4 - i) * raw[i] for i in range(k + 1)) for k in range(4)]
+    assert adjusted == pytest.approx(expected, rel=1e-4)
+    # Means 800 + 6 and 700 + 6, standard deviation 3, three seeds a side.
+    assert float(tested[-1]["hedges_g"]) == pytest.approx(100 / 3 * (1 - 3 / 15), rel=1e-5)
+
+
+def test_table_2_is_written_in_four_formats_with_the_best_undisclosed_method_bold(tmp_path):
+    output = table("table2", write_all(tmp_path, ENVIRONMENTS), tmp_path)
+    markdown = output.with_suffix(".md").read_text()
+    assert "| SAC+GeMS | **806.0 ± 7.5** † |" in markdown
+    assert "**706.0" not in markdown
+    latex = output.with_suffix(".tex").read_text()
+    assert r"\textbf{806.0 $\pm$ 7.5}$^{\dagger}$" in latex
+    assert r"\renewcommand{\thetable}{2}" in latex
+    assert "<b>806.0 ± 7.5</b>&nbsp;†" in output.with_suffix(".html").read_text()
+
+
+def test_a_disclosed_method_is_never_bold(tmp_path):
+    paths = write_all(tmp_path, ["focused_mix"], offset={"SAC+TopK-ideal": 5000})
+    markdown = table("table2", paths, tmp_path).with_suffix(".md").read_text()
+    assert "| SAC+TopK (ideal) | 5206.0 ± 7.5 |" in markdown
+    assert "| SAC+GeMS | **806.0" in markdown
+
+
+def test_variants_do_not_enter_table_2(tmp_path):
+    paths = [
+        write_run(tmp_path, "SAC+GeMS", "focused_mix", 300.0),
+        write_run(tmp_path, "SAC+GeMS", "focused_mix", 100.0, variant="gamma0.0"),
+    ]
+    assert rows(table("table2", paths, tmp_path))[0]["mean"] == "300"
+
+
+def test_runs_that_differ_in_their_vae_only_are_refused_by_name(tmp_path):
+    paths = [
+        write_run(tmp_path, "SAC+GeMS", "focused_mix", 300.0),
+        write_run(tmp_path, "SAC+GeMS", "focused_mix", 100.0, vae={"beta": 0.1}),
+    ]
+    with pytest.raises(GemsError, match=r"KL0\.1.* and .*KL1\.0.* differ in their VAE only"):
+        table("table2", paths, tmp_path)
+
+
+def compiled(path, folder):
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error"]
+    command += [f"-output-directory={folder}", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("name", ["table1", "table2"])
+def test_the_latex_compiles_as_it_is(name, tmp_path):
+    results = write_all(tmp_path, ENVIRONMENTS) if name == "table2" else []
+    path = table(name, results, tmp_path).with_suffix(".tex")
+    text = path.read_text()
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    columns = len(re.search(r"\\begin\{tabular\}\{(.*)\}", text)[1])
+    cells = [line for line in body.splitlines() if line.endswith(r"\\") and "multicol" not in line]
+    assert {line.count("&") for line in cells} == {columns - 1}
+    if shutil.which("pdflatex"):
+        status, output = compiled(path, tmp_path)
+        assert status == 0, output
+        assert "Overfull" not in output
+
+
+# Scale
+
+
+def test_a_table_at_another_scale_says_so_in_every_format(tmp_path):
+    output = table("table2", write_all(tmp_path, ["focused_mix"]), tmp_path)
+    note = (
+        "Not the paper's scale: 200 of 100,000 training episodes, 3 of 10 seeds, "
+        "1,000 of 100,000 logged users. Not a reproduction."
+    )
+    assert note in output.with_suffix(".md").read_text()
+    assert note in output.with_suffix(".tex").read_text()
+    assert note.replace("'", "&#x27;") in output.with_suffix(".html").read_text()
+    assert {row["paper_scale"] for row in rows(output)} == {"False"}
+
+
+def test_a_table_at_the_papers_scale_is_not_marked(tmp_path):
+    paths = write_all(tmp_path, ["focused_mix"], seeds=TEN_SEEDS, **PAPER_SCALE)
+    output = table("table2", paths, tmp_path)
+    for suffix in (".md", ".tex", ".html"):
+        assert "scale:" not in output.with_suffix(suffix).read_text()
+    assert {row["paper_scale"] for row in rows(output)} == {"True"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"training_episodes": 50_000}, "50,000 of 100,000 training episodes"),
+        ({"test_users": 200}, "200 of 500 test users"),
+        ({"logged_users": 2000}, "2,000 of 100,000 logged users"),
+        ({"seeds": (1, 2)}, "2 of 10 seeds"),
+    ],
+)
+def test_each_part_of_the_scale_counts(tmp_path, change, told):
+    paths = write_all(tmp_path, ["focused_mix"], **{"seeds": TEN_SEEDS, **PAPER_SCALE, **change})
+    assert scale_note(read_results(paths)) == f"Not the paper's scale: {told}. Not a reproduction."
+
+
+def test_one_cell_short_of_seeds_marks_the_whole_table(tmp_path):
+    paths = write_all(tmp_path, ["focused_mix"], seeds=TEN_SEEDS, **PAPER_SCALE)
+    paths.remove(next(path for path in paths if "SlateQ" in str(path)))
+    assert "9 to 10 of 10 seeds" in scale_note(read_results(paths))
+
+
+# Table 2 beside the published one
+
+
+def test_the_published_value_is_beside_ours_where_it_is_known_and_nowhere_else(tmp_path):
+    output = table("table2_vs_paper", write_all(tmp_path, ENVIRONMENTS), tmp_path)
+    known = {
+        (row["method"], row["environment"]): float(row["published"])
+        for row in rows(output)
+        if row["published"]
+    }
+    expected = {
+        (METHODS[method].label, environment): value
+        for environment, cells in PUBLISHED.items()
+        for method, value in cells.items()
+    }
+    assert known == expected
+    assert len(known) == 13
+    ranges = {row["method"] for row in rows(output) if row["published_low"]}
+    assert ranges == {"SAC+WkNN"}
+    assert not any(row["difference"] for row in rows(output, method="SAC+WkNN"))
+
+
+@pytest.mark.parametrize(
+    ("returns", "within"), [((300.0, 312.0), "True"), ((310.0, 310.5), "False")]
+)
+def test_whether_the_published_value_lies_in_our_interval(tmp_path, returns, within):
+    paths = [
+        write_run(tmp_path, "SAC+GeMS", "focused_topdown", value, seed)
+        for seed, value in enumerate(returns)
+    ]
+    (row,) = rows(table("table2_vs_paper", paths, tmp_path))
+    mean = sum(returns) / 2
+    assert numbers(row, "mean", "published", "difference") == pytest.approx(
+        [mean, 305.3, mean - 305.3]
+    )
+    assert row["within_interval"] == within
+
+
+def test_one_seed_cannot_tell_whether_the_published_value_is_within(tmp_path):
+    paths = [write_run(tmp_path, "SAC+GeMS", "focused_topdown", 305.3)]
+    (row,) = rows(table("table2_vs_paper", paths, tmp_path))
+    assert (row["half_width"], row["within_interval"]) == ("", "")
+
+
+def test_the_myopic_agent_is_compared_with_its_own_published_value(tmp_path):
+    paths = [
+        write_run(
+            tmp_path, "SAC+GeMS", "focused_topdown", 300.0 if not variant else 190.0, seed, variant
+        )
+        for seed in (1, 2)
+        for variant in ("", "gamma0.0")
+    ]
+    main, myopic = rows(table("table2_vs_paper", paths, tmp_path))
+    assert numbers(main, "mean", "published") == [300.0, 305.3]
+    assert myopic["method"] == "SAC+GeMS (γ = 0)"
+    assert numbers(myopic, "mean", "published", "difference") == pytest.approx([190, 194.3, -4.3])
+
+
+# Statistics over environments
+
+
+def statistic(output, name, method):
+    (row,) = rows(output, statistic=name, method=method, environment="all")
+    return row
+
+
+def test_returns_are_normalised_by_random_and_the_ideal_in_each_environment(tmp_path):
+    returns = {"Random": (30.0, 40.0), "SAC+TopK-ideal": (430.0, 240.0), "SAC+GeMS": (230.0, 90.0)}
+    paths = [
+        write_run(tmp_path, method, environment, value + shift, seed)
+        for method, values in returns.items()
+        for environment, value in zip(("focused_mix", "diffuse_mix"), values, strict=True)
+        for seed, shift in ((1, -4.0), (2, 4.0))
+    ]
+    output = table("aggregate", paths, tmp_path)
+    # (230 - 30) / 400 = 0.5 and (90 - 40) / 200 = 0.25; the shift of 4 is 0.01 and 0.02.
+    assert float(statistic(output, "mean", "SAC+GeMS")["value"]) == pytest.approx(0.375)
+    assert float(statistic(output, "iqm", "SAC+GeMS")["value"]) == pytest.approx((0.27 + 0.49) / 2)
+    assert numbers(statistic(output, "mean", "SAC+GeMS"), "low", "high") == pytest.approx(
+        [0.375 - 0.015, 0.375 + 0.015]
+    )
+    for method, value in (("Random", 0), ("SAC+TopK (ideal)", 1)):
+        assert float(statistic(output, "mean", method)["value"]) == pytest.approx(value)
+    wins = statistic(output, "probability_of_improvement", "Random")
+    assert numbers(wins, "value", "low", "high") == [1, 1, 1]
+    assert (wins["n_environments"], wins["n_runs"]) == ("2", "8")
+
+
+def test_the_statistics_repeat_the_effect_sizes_and_p_values_of_table_2(tmp_path):
+    paths = write_all(tmp_path, ["focused_mix"])
+    aggregate = table("aggregate", paths, tmp_path)
+    table2 = table("table2", paths, tmp_path)
+    columns = {"welch_p": "p_value", "holm_p": "holm_p_value", "hedges_g": "hedges_g"}
+    for name, column in columns.items():
+        found = {row["method"]: row["value"] for row in rows(aggregate, statistic=name)}
+        assert found == {row["method"]: row[column] for row in rows(table2) if row[column]}
+
+
+def test_an_environment_in_which_the_ideal_is_no_better_than_random_is_left_out(tmp_path):
+    higher = {"SAC+TopK-ideal": 1000}
+    paths = write_all(tmp_path, ["focused_mix", "diffuse_mix"], offset=higher)
+    for path in paths:
+        if "TopK_ideal_diffuse" in str(path):
+            path.write_text(json.dumps({**json.loads(path.read_text()), "test_return": 1.0}))
+    output = table("aggregate", paths, tmp_path)
+    assert statistic(output, "iqm", "SAC+GeMS")["n_environments"] == "1"
+    assert statistic(output, "probability_of_improvement", "SlateQ")["n_environments"] == "2"
+
+
+def test_statistics_without_the_normalisers_are_refused(tmp_path):
+    paths = [write_run(tmp_path, "SAC+GeMS", "focused_mix", 300.0)]
+    with pytest.raises(GemsError, match="results of Random are missing"):
+        table("aggregate", paths, tmp_path)
+
+
+# The audit
+
+
+def audit_runs(folder, released, mended, ours=(), method="SAC+WkNN", fidelity="released"):
+    other = "paperbaseline" if fidelity == "released" else "releasedbaseline"
+    sides = (released, "") if fidelity == "released" else (mended, "")
+    varied = mended if fidelity == "released" else released
+    paths = [
+        write_run(folder, method, "focused_topdown", value, seed, variant, fidelity=fidelity)
+        for values, variant in (sides, (varied, other))
+        for seed, value in enumerate(values)
+    ]
+    return paths + [
+        write_run(folder, "SAC+GeMS", "focused_topdown", value, seed)
+        for seed, value in enumerate(ours)
+    ]
+
+
+@pytest.mark.parametrize("fidelity", ["released", "paper"])
+def test_the_audit_tells_what_share_of_the_gap_the_faults_make(tmp_path, fidelity):
+    released, mended, ours = [98.0, 102.0], [148.0, 152.0], [299.0, 301.0]
+    paths = audit_runs(tmp_path, released, mended, ours, fidelity=fidelity)
+    (row,) = rows(table("baseline_audit", paths, tmp_path))
+    names = ("mean_released", "mean_paper", "difference", "gems_mean", "gap_released", "gap_paper")
+    assert numbers(row, *names) == [100, 150, 50, 300, 200, 150]
+    assert float(row["share_of_gap"]) == 0.25
+    assert float(row["p_value"]) == pytest.approx(
+        stats.ttest_ind(mended, released, equal_var=False).pvalue, rel=1e-4
+    )
+    assert float(row["half_width_paper"]) == pytest.approx(2 * stats.t.ppf(0.975, 1), rel=1e-4)
+
+
+def test_a_baseline_that_is_not_behind_has_no_share_of_a_gap(tmp_path):
+    paths = audit_runs(tmp_path, [400.0], [500.0], [300.0])
+    (row,) = rows(table("baseline_audit", paths, tmp_path))
+    assert row["share_of_gap"] == ""
+
+
+def test_the_published_gap_is_told_where_both_values_are_known(tmp_path):
+    paths = audit_runs(tmp_path, [100.0], [120.0], [300.0], "REINFORCE+SoftMax")
+    (row,) = rows(table("baseline_audit", paths, tmp_path))
+    assert float(row["published_gap"]) == pytest.approx(305.3 - 248.1)
+
+
+def test_an_audited_run_between_the_presets_is_refused(tmp_path):
+    path = write_run(tmp_path, "SAC+WkNN", "focused_mix", 1.0, wknn={"credit": "chosen"})
+    with pytest.raises(GemsError, match="follows neither preset"):
+        table("baseline_audit", [path], tmp_path)
+
+
+def test_an_audit_of_one_side_only_is_refused(tmp_path):
+    path = write_run(tmp_path, "SAC+WkNN", "focused_mix", 1.0)
+    with pytest.raises(GemsError, match="under both presets"):
+        table("baseline_audit", [path], tmp_path)
+
+
+def test_the_audits_variants_hold_every_fault_of_the_baselines_and_nothing_of_the_simulator():
+    for fidelity in ("released", "paper"):
+        overrides = VARIANTS[f"{fidelity}baseline"]
+        faults = {
+            (section, option): value
+            for section, options in overrides.items()
+            for option, value in options.items()
+        }
+        assert faults == {
+            place: values[fidelity]
+            for place, values in PRESETS.items()
+            if place[0] in ("wknn", "slateq", "reinforce")
+        }
+
+
+# Table 1 and run times
+
+
+def test_table_1_is_the_assumptions_of_the_specification(tmp_path):
+    output = table("table1", [], tmp_path)
+    found = {
+        row["method"]: {name for name in ASSUMPTIONS if row[name] == "True"} for row in rows(output)
+    }
+    assert found == {
+        "REINFORCE+SoftMax": {"DQ", "1CL", "MI"},
+        "SlateQ": {"DQ", "1CL", "CM"},
+        "SAC+TopK (ideal)": {"DQ", "LD", "SP"},
+        "SAC+TopK (MF)": {"DQ", "LD", "SP"},
+        "SAC+WkNN": {"DQ", "LD", "SP", "EIB"},
+        "SAC+GeMS": {"LD"},
+    }
+
+
+def test_run_times_are_summed_up_by_method(tmp_path):
+    paths = [
+        write_run(tmp_path, "SlateQ", "focused_mix", 1.0, seed, seconds=seconds)
+        for seed, seconds in ((1, 60), (2, 180))
+    ]
+    (row,) = rows(table("run_times", paths, tmp_path))
+    names = ("runs", "mean_seconds", "least_seconds", "largest_seconds", "hours_in_all")
+    assert numbers(row, *names) == pytest.approx([2, 120, 60, 180, 240 / 3600], rel=1e-4)
+
+
+# All tables
+
+
+@pytest.mark.parametrize("name", [name for name in catalogue.TABLES if name != "table1"])
+def test_no_results_or_a_wrong_name_of_the_output_are_refused(name, tmp_path):
+    with pytest.raises(GemsError, match="result"):
+        table(name, [], tmp_path)
+    paths = write_all(tmp_path, ["focused_mix"])
+    paths += [
+        write_run(tmp_path, method, "focused_mix", 5.0, variant="paperbaseline")
+        for method in ("SlateQ",)
+    ]
+    with pytest.raises(GemsError, match=r"ends in \.csv"):
+        catalogue.write_table(name, paths, tmp_path / "table.md")
+
+
+@pytest.mark.parametrize("name", list(catalogue.TABLES))
+def test_the_same_results_give_the_same_bytes_in_any_order(name, tmp_path):
+    paths = [] if name == "table1" else write_all(tmp_path, ["focused_mix", "diffuse_mix"])
+    if name == "baseline_audit":
+        paths.append(write_run(tmp_path, "SlateQ", "focused_mix", 5.0, 1, "paperbaseline"))
+    for folder, results in (("a", paths), ("b", paths[::-1])):
+        (tmp_path / folder).mkdir()
+        table(name, results, tmp_path / folder)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"variant": 3}', '{"started": "now"}'])
+def test_a_damaged_provenance_is_told_with_its_path(tmp_path, content):
+    path = write_run(tmp_path, "SlateQ", "focused_mix", 1.0)
+    path.with_name("provenance.json").write_text(content)
+    with pytest.raises(GemsError, match=r"provenance\.json") as raised:
+        table("table2", [path], tmp_path)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,136 @@
+"""Variants: the named overrides of a run, by hand and in names."""
+
+import json
+
+import pytest
+import yaml
+
+from gems import variants
+from gems.cli import main
+from gems.config import build, needs, run_values
+from gems.errors import GemsError
+from gems.paths import run_name
+from gems.registry import METHODS
+
+
+def test_the_variant_is_the_last_part_of_the_name_of_a_run():
+    name = "SAC_GeMS_focused_mix_KL1.0_click0.5_seed3"
+    assert run_name("SAC+GeMS", "focused_mix", 3, 1.0, 0.5) == name
+    assert run_name("SAC+GeMS", "focused_mix", 3, 1.0, 0.5, "gamma0.0") == f"{name}_gamma0.0"
+
+
+@pytest.mark.parametrize("variant", list(variants.VARIANTS))
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_variant_changes_its_own_options_and_no_other(method, variant):
+    config = build({"fidelity": "released"})
+    read = run_values(method, config)
+    overrides = variants.VARIANTS[variant]
+    if not any(section in read for section in overrides):
+        with pytest.raises(GemsError, match=f"Variant {variant} changes nothing that"):
+            variants.apply(config, method, variant)
+        return
+    changed = run_values(method, variants.apply(config, method, variant))
+    for section, options in changed.items():
+        assert options == read[section] | overrides.get(section, {})
+
+
+def test_an_unknown_variant_is_told_with_those_that_exist():
+    with pytest.raises(GemsError, match=r"did you mean 'gamma0\.0'"):
+        variants.apply(build({}), "SAC+GeMS", "gamma0")
+
+
+@pytest.mark.parametrize(
+    ("options", "method", "variant", "expected"),
+    [
+        ({}, "SlateQ", "paperbaseline", "paperbaseline"),
+        ({}, "SlateQ", "releasedbaseline", ""),
+        ({"fidelity": "paper"}, "SlateQ", "paperbaseline", ""),
+        ({"fidelity": "paper"}, "SlateQ", "releasedbaseline", "releasedbaseline"),
+        ({"slateq": {"credit": "chosen"}}, "SlateQ", "paperbaseline", "paperbaseline"),
+        ({"slateq": {"credit": "chosen"}}, "SlateQ", "releasedbaseline", "releasedbaseline"),
+        ({"wknn": {"credit": "chosen"}}, "SlateQ", "releasedbaseline", ""),
+        ({}, "SAC+GeMS", "latentdim32", ""),
+        ({}, "SAC+GeMS", "latentdim16", "latentdim16"),
+        ({"vae": {"latent_dim": 16}}, "SAC+GeMS", "latentdim16", ""),
+        ({"agent": {"gamma": 0}}, "SAC+GeMS", "gamma0.0", ""),
+    ],
+)
+def test_the_side_that_the_configuration_follows_is_the_main_run(
+    options, method, variant, expected
+):
+    assert variants.needed(build(options), method, variant) == expected
+
+
+def test_the_mended_wolpertinger_baseline_needs_matrix_factorisation():
+    config = build({})
+    assert needs("SAC+WkNN", config) == ()
+    assert needs("SAC+WkNN", variants.apply(config, "SAC+WkNN", "paperbaseline")) == ("mf",)
+
+
+@pytest.fixture
+def by_hand(tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    values = {
+        "results": str(tmp_path / "results"),
+        "items": {"count": 60},
+        "simulator": {"turns": 5},
+        "training": {
+            "episodes": 2,
+            "random_episodes": 1,
+            "validate_every": 1,
+            "validation_users": 2,
+            "test_users": 3,
+            "batch_episodes": 1,
+        },
+        "tracking": {"mode": "disabled"},
+    }
+    config.write_text(yaml.safe_dump(values))
+
+    def run(*arguments):
+        status = main([*arguments, "--config", str(config)])
+        return status, capsys.readouterr().err
+
+    return run
+
+
+def test_a_variant_is_trained_by_hand(by_hand, tmp_path):
+    assert by_hand("items", "--embedding", "focused")[0] == 0
+    where = ["--env", "focused_mix", "--seed", "3"]
+    status, error = by_hand("train", "--method", "SlateQ", "--variant", "paperbaseline", *where)
+    assert (status, error.count("gems: error")) == (0, 0)
+    folder = tmp_path / "results" / "runs" / "SlateQ_focused_mix_seed3_paperbaseline"
+    saved = json.loads((folder / "policy.json").read_text())
+    assert saved["variant"] == "paperbaseline"
+    assert saved["config"]["slateq"]["credit"] == "chosen"
+    assert by_hand("verify")[0] == 0
+
+
+def test_what_a_variant_misses_is_told_with_the_command_that_makes_it(by_hand):
+    by_hand("items", "--embedding", "focused")
+    where = ["--env", "focused_mix", "--seed", "3"]
+    status, error = by_hand("train", "--method", "SAC+GeMS", "--variant", "latentdim16", *where)
+    assert status == 2
+    assert "latentdim16_beta1.0" in error
+    assert """--config '{"vae": {"latent_dim": 16}}'""" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"figure2_environment": "focused"}, "'focused' is not a known environment"),
+        ({"audit_environments": ["x"]}, "'x' is not a known environment"),
+        ({"betas": [1.0, 1.0]}, "analysis.betas must not name anything twice"),
+        ({"seeds": [1, 1]}, "analysis.seeds must not name anything twice"),
+        ({"lambdas": [-1]}, "analysis.lambdas"),
+    ],
+)
+def test_an_error_in_the_options_of_the_analysis_is_one_sentence(options, sentence):
+    with pytest.raises(GemsError, match=sentence) as raised:
+        build({"analysis": options})
+    assert "\n" not in str(raised.value)
+
+
+def test_the_analysis_follows_the_seeds_and_environments_of_the_configuration():
+    config = build({"seeds": [4, 5], "environments": ["diffuse_mix"]})
+    assert config.analysis.seeds == [4, 5]
+    assert config.analysis.audit_environments == ["diffuse_mix"]
