@@ -29,10 +29,10 @@ TABLE2 = LAYOUT.root / "table2.csv"
 SLUGS = {registry.slug(name): name for name in registry.METHODS}
 
 # Milliseconds on one core, measured (docs/cluster.md): what time limits follow from.
-SLATE_MS = 0.003
-VAE_BATCH_MS = 16
-EPISODE_MS = {"SAC+WkNN": 130}
-OTHER_EPISODE_MS = 40
+SLATE_MS = 0.004
+VAE_BATCH_MS = 12
+EPISODE_MS = {"SAC+WkNN": 115}
+OTHER_EPISODE_MS = 25
 
 
 wildcard_constraints:
