@@ -7,7 +7,7 @@ import torch
 
 # Parameters of glibc's mallopt.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_LARGEST_MMAP_THRESHOLD = 32 << 20
+_LARGEST_BLOCK_KEPT, _MOST_KEPT = 32 << 20, 64 << 20
 
 
 def use_one_thread() -> None:
@@ -18,5 +18,5 @@ def use_one_thread() -> None:
     """
     torch.set_num_threads(1)
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
-        libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
+        libc.mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK_KEPT)
+        libc.mallopt(_TRIM_THRESHOLD, _MOST_KEPT)

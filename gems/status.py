@@ -15,6 +15,7 @@ from gems.config import Config, needs
 from gems.errors import GemsError
 from gems.files import read_json
 from gems.jobs import BEAT_SECONDS, Job, dataset_job, mf_job, run_job, vae_job
+from gems.paths import Layout
 from gems.progress import duration
 
 # Signs of life that may be missed before a job counts as stopped: a full file server is slow.
@@ -64,9 +65,20 @@ def jobs(config: Config) -> Iterator[Job]:
             yield from (run_job(config, method, env, seed) for seed in config.seeds)
 
 
+def other_runs(config: Config, known: set[str]) -> Iterator[Job]:
+    """Runs that have begun beside those ``known``: variants, other weights of the VAE."""
+    layout = Layout(Path(config.results))
+    folders = layout.run("x").parent, layout.state("runs", "x").parent
+    begun = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    for name in sorted(begun - known):
+        output = layout.run(name) / "result.json"
+        yield Job("runs", name, output, layout.state("runs", name), Path(str(config.logs)))
+
+
 def read(config: Config) -> list[Row]:
-    """The state of every job of ``config``, in the order of the pipeline."""
-    return [_row(job) for job in jobs(config)]
+    """The state of every job of ``config``, in the order of the pipeline, then of other runs."""
+    wanted = list(jobs(config))
+    return [_row(job) for job in (*wanted, *other_runs(config, {job.name for job in wanted}))]
 
 
 def _row(job: Job) -> Row:

@@ -242,11 +242,9 @@ def test_the_dagger_is_what_scipy_says_on_random_tables(ours, others):
     rows = [(OURS, value) for value in ours]
     rows += [(name, value) for name, values in others.items() for value in values]
     results = pd.DataFrame(rows, columns=["method", "test_return"])
-    results["environment"], results["training_episodes"], results["test_users"] = (
-        "focused_mix",
-        9,
-        9,
-    )
+    results["environment"], results["variant"], results["vae"] = "focused_mix", "", ""
+    for scale in ("training_episodes", "test_users", "logged_users"):
+        results[scale] = 9
     results["seed"] = results.groupby("method").cumcount()
     beaten = []
     for values in others.values():

@@ -150,7 +150,7 @@ def undisturbed(tmp_path_factory):
             time.sleep(0.01)
         folder.finish(process)
         seconds[command[0]] = time.monotonic() - started
-    assert len(folder.results()) == 6
+    assert len(folder.results()) == 8
     return folder, seconds
 
 

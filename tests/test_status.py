@@ -58,6 +58,16 @@ def test_every_job_of_the_configuration_is_listed_and_missing_at_first(config):
     }
 
 
+def test_runs_of_variants_that_have_begun_are_listed_too(config):
+    done, running = (
+        jobs.run_job(config, "SAC+GeMS", "focused_mix", seed, "gamma0.0") for seed in (1, 2)
+    )
+    finish(done, test_return=3.0)
+    told(running)
+    assert (of(config, done).state, of(config, done).value) == ("done", 3.0)
+    assert of(config, running).state == "running"
+
+
 def test_methods_without_pretrained_models_need_no_dataset(tmp_path):
     rows = status.read(build({"methods": ["Random"], "results": str(tmp_path)}))
     assert {row.kind for row in rows} == {"runs"}
