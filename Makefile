@@ -23,7 +23,7 @@ report: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake everything --report results/report.html
 
 test: venv
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: venv
 	$(BIN)/ruff check .
