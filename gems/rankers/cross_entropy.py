@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Logits of a block of rows stay in the cache; those of a batch of 256 slates would be 10 MB.
 BLOCK_LOGITS = 128_000
@@ -50,4 +51,6 @@ def item_cross_entropy(slots: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         table: (items, dim); gets no gradient.
         targets: (m,) int64.
     """
+    if slots.device.type != "cpu":
+        return functional.cross_entropy(slots @ table.detach().t(), targets)
     return _ItemCrossEntropy.apply(slots, table.detach(), targets)
