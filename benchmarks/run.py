@@ -10,14 +10,13 @@ the cost grows; each is measured in a process of its own, which also gives its p
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -180,6 +179,21 @@ def mf_batch() -> tuple[float, str]:
     return median(step, 300)
 
 
+# A process of little memory in between: what one had before it started another counts as the
+# other's peak.
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, capture_output=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20)
+"""
+
+
+def peak_gb(command: list[str]) -> float:
+    """Run a command and give the peak of its memory."""
+    run = [sys.executable, "-c", PEAK, *command]
+    return float(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
+
+
 def _train(training: dict[str, int]) -> tuple[float, float]:
     """Seconds and peak GB of a whole job of SAC+GeMS."""
     layout = inputs()
@@ -188,9 +202,8 @@ def _train(training: dict[str, int]) -> tuple[float, float]:
     changed = {"results": _FOLDER.name, "tracking": {"mode": "disabled"}, "training": training}
     command += ["--items", str(layout.items("focused")), "--config", json.dumps(changed)]
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    seconds = time.perf_counter() - started
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    peak = peak_gb(command)
+    return time.perf_counter() - started, peak
 
 
 def start() -> tuple[float, str]:
@@ -211,9 +224,9 @@ def scaled(row: str, option: str, value: int) -> tuple[float, str, float]:
     """Seconds, unit and peak GB of another row with ``value`` turns or items, in a new process."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         command = [sys.executable, __file__, row, option, str(value), "--json", file.name]
-        subprocess.run(command, check=True, capture_output=True)
+        peak = peak_gb(command)
         (figure,) = json.load(file)
-    return figure["value"], figure["unit"], figure["peak_gb"]
+    return figure["value"], figure["unit"], peak
 
 
 # Released: seconds on a machine where G was 35 ms, divided by it.
@@ -322,9 +335,6 @@ def main() -> None:
         if not args.rows or row.name in args.rows:
             figures.append(measure(row))
             print(shown(figures[-1]), flush=True)
-    if len(figures) == 1 and figures[0].peak_gb is None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        figures = [replace(figures[0], peak_gb=peak)]
     if args.json:
         args.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
 

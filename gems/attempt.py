@@ -16,8 +16,10 @@ from gems.files import read_json, write_json
 
 COUNT = "attempt.json"
 LOCK = "lock"
-# What tells `gems status` that the job has failed; kept.
-SIGN_OF_LIFE = "progress.json"
+# What tells `gems status` that the job has failed, and the tracker which run to take up; kept.
+NOTES = {"progress.json", "tracking.json"}
+# How often to try again when another job, which ends, removes a common parent folder.
+TRIES = 100
 # What file systems without locks say, as Lustre may be: there, nothing guards the folder.
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -72,16 +74,17 @@ class Attempt:
         self._leave(done=error is None, refused=isinstance(error, GemsError))
 
     def _leave(self, done: bool, refused: bool = True) -> None:
-        stateless = {path.name for path in self.folder.iterdir()} <= {COUNT, LOCK, SIGN_OF_LIFE}
+        stateless = {path.name for path in self.folder.iterdir()} <= {COUNT, LOCK, *NOTES}
         if done:
-            shutil.rmtree(self.folder)
+            # On NFS the open lock stays in its folder, under another name, until it is closed.
+            shutil.rmtree(self.folder, ignore_errors=True)
         elif refused and stateless:
             (self.folder / COUNT).unlink(missing_ok=True)
             (self.folder / LOCK).unlink()
+        os.close(self._lock)
         for folder in (self.folder, *list(self.folder.parents)[:2]):
             with contextlib.suppress(OSError):
                 folder.rmdir()
-        os.close(self._lock)
 
     def _before(self) -> dict[str, Any]:
         with contextlib.suppress(GemsError):
@@ -91,8 +94,7 @@ class Attempt:
     def _locked(self) -> int:
         path = self.folder / LOCK
         while True:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            lock = self._opened(path)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -114,3 +116,13 @@ class Attempt:
             os.truncate(lock, 0)
             os.write(lock, f"Process {os.getpid()} on {socket.gethostname()}".encode())
         return lock
+
+    def _opened(self, path: Path) -> int:
+        for left in reversed(range(TRIES)):
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            except (FileNotFoundError, FileExistsError):
+                if not left:
+                    raise
+        raise AssertionError

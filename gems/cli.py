@@ -55,13 +55,14 @@ def simulate_command(args: Arguments) -> None:
     from gems.simulator import items
     from gems.simulator.simulator import Simulator
 
-    config, started = load(args.config), now()
+    config = load(args.config)
     environment = registry.environment(args.env)
     layout = Layout(Path(config.results))
     source = args.items or _need_items(layout, args)
     output = args.output or layout.dataset(args.env)
-    simulator = Simulator(items.load(source), environment, config.simulator)
-    with jobs.running(jobs.dataset_job(config, args.env)):
+    job = jobs.dataset_job(config, args.env)
+    with Attempt(job.state) as attempt, jobs.running(job):
+        simulator = Simulator(items.load(source), environment, config.simulator)
         log_users(simulator, config.logging, args.env, output)
         provenance.write(
             output,
@@ -69,7 +70,8 @@ def simulate_command(args: Arguments) -> None:
             config,
             inputs=[source],
             outputs=[output / name for name in ("slates.npy", "clicks.npy", "dataset.json")],
-            started=started,
+            started=attempt.started,
+            tries=attempt.number,
         )
 
 
@@ -80,18 +82,16 @@ def pretrain_command(args: Arguments) -> None:
 
     config = load(args.config)
     layout, vae = Layout(Path(config.results)), config.vae
-    data = _dataset(layout, args)
+    folder = _dataset_folder(layout, args)
     named = layout.vae(args.env, vae.latent_dim, vae.beta, vae.lambda_click, args.seed)
     job = jobs.vae_job(config, args.env, args.seed)
     tags = ["GeMS", args.env, f"seed_{args.seed}"]
     described = config.sections("vae") | {"environment": args.env, "seed": args.seed}
     output = args.output or named
-    with (
-        Attempt(job.state) as attempt,
-        jobs.running(job),
-        Tracker(config.tracking, job.name, tags, described, job.state) as tracker,
-    ):
-        pretrain(data, vae, args.seed, output, attempt.folder, config.device, tracker)
+    with Attempt(job.state) as attempt, jobs.running(job):
+        data = _dataset(folder, args)
+        with Tracker(config.tracking, job.name, tags, described, job.state) as tracker:
+            pretrain(data, vae, args.seed, output, attempt.folder, config.device, tracker)
         subject = Subject.of_vae(args.env, args.seed, config)
         inputs, outputs = [data.folder / "dataset.json"], [output, output.with_suffix(".json")]
         _record(output, subject, config, inputs, outputs, attempt)
@@ -104,17 +104,15 @@ def mf_command(args: Arguments) -> None:
 
     config = load(args.config)
     layout = Layout(Path(config.results))
-    data = _dataset(layout, args)
+    folder = _dataset_folder(layout, args)
     job = jobs.mf_job(config, args.env)
     name, tags = f"MF_{args.env}_seed{config.mf.seed}", ["MF", args.env, f"seed_{config.mf.seed}"]
     described = config.sections("mf") | {"environment": args.env}
     output = args.output or layout.mf(args.env)
-    with (
-        Attempt(job.state) as attempt,
-        jobs.running(job),
-        Tracker(config.tracking, name, tags, described, job.state) as tracker,
-    ):
-        factorise(data, config.mf, output, attempt.folder, config.device, tracker)
+    with Attempt(job.state) as attempt, jobs.running(job):
+        data = _dataset(folder, args)
+        with Tracker(config.tracking, name, tags, described, job.state) as tracker:
+            factorise(data, config.mf, output, attempt.folder, config.device, tracker)
         subject = Subject("mf", environment=args.env)
         inputs, outputs = [data.folder / "dataset.json"], [output, output.with_suffix(".json")]
         _record(output, subject, config, inputs, outputs, attempt)
@@ -152,7 +150,8 @@ def train_command(args: Arguments) -> None:
         names = ["result.json", "curve.csv", "turns.csv", "scores.csv"]
         names += ["policy.safetensors", "policy.json"]
         outputs = [output / name for name in names]
-        _record(output, run.subject(), config, run.files(), outputs, attempt, run.logged_users())
+        made = run.subject(), config, run.files(), outputs, attempt
+        _record(output, *made, run.logged_users(), trained=entry.trained)
 
 
 def evaluate_command(args: Arguments) -> None:
@@ -222,8 +221,9 @@ def _record(
     outputs: list[Path],
     attempt: Attempt,
     logged_users: int | None = None,
+    trained: bool = True,
 ) -> None:
-    """Write the record of a trained model: the last thing that a job does."""
+    """Write the record of a model or a run: the last thing that a job does."""
     from gems.device import pick_device
 
     provenance.write(
@@ -234,7 +234,7 @@ def _record(
         outputs=outputs,
         started=attempt.started,
         tries=attempt.number,
-        device=str(pick_device(config.device)),
+        device=str(pick_device(config.device)) if trained else "cpu",
         logged_users=logged_users,
     )
 
@@ -253,13 +253,16 @@ def _need_items(layout: Layout, args: Arguments) -> Path:
     return _need(layout.items(embedding), "file of item embeddings", command, args)
 
 
-def _dataset(layout: Layout, args: Arguments) -> "Dataset":
-    from gems.data import dataset
-
+def _dataset_folder(layout: Layout, args: Arguments) -> Path:
     registry.environment(args.env)
     described = layout.dataset(args.env) / "dataset.json"
     command = f"gems simulate --env {args.env}"
-    folder = args.dataset or _need(described, "dataset", command, args).parent
+    return args.dataset or _need(described, "dataset", command, args).parent
+
+
+def _dataset(folder: Path, args: Arguments) -> "Dataset":
+    from gems.data import dataset
+
     data = dataset.read(folder)
     if (logged := data.meta.get("environment", args.env)) != args.env:
         raise GemsError(f"The dataset {folder} was logged in {logged}, not in {args.env}.")

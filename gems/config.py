@@ -51,9 +51,9 @@ Credit = Annotated[
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown options are errors, values are checked on assignment."""
+    """Base of all sections: unknown options are errors."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=False, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 def _section(kind: type[Section]) -> Any:

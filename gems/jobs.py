@@ -82,12 +82,12 @@ def vae_job(config: Config, env: str, seed: int) -> Job:
     layout = Layout(Path(config.results))
     output = layout.vae(env, vae.latent_dim, vae.beta, vae.lambda_click, seed)
     rest = f"{env}_latentdim{vae.latent_dim}_KL{plain(vae.beta)}_click{plain(vae.lambda_click)}"
-    return _job(config, "vae", output.stem, output.with_suffix(".json"), "GeMS_VAE", seed, rest)
+    return _job(config, "vae", output.stem, output, "GeMS_VAE", seed, rest)
 
 
 def mf_job(config: Config, env: str) -> Job:
     """Matrix factorisation of an environment."""
-    output = Layout(Path(config.results)).mf(env).with_suffix(".json")
+    output = Layout(Path(config.results)).mf(env)
     return _job(config, "mf", env, output, "MF", config.mf.seed, env)
 
 

@@ -20,7 +20,7 @@ class Method:
 
     Attributes:
         label: name in tables.
-        agent: ``module:callable`` that builds the agent from a ``training.setup.Context``.
+        agent: ``module:callable`` that builds the agent from a ``agents.context.Context``.
         disclosed: whether it sees the inside of the simulator (grouping of Table 2).
         sections: sections of the configuration that its agent reads.
         trained: whether it learns at all.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from gems.config import Config, needs
 from gems.errors import GemsError
 from gems.files import read_json
-from gems.jobs import BEAT_SECONDS, Job, dataset_job, mf_job, run_job, vae_job
+from gems.jobs import BEAT_SECONDS, Job, Kind, dataset_job, mf_job, run_job, vae_job
 from gems.paths import Layout
 from gems.progress import duration
 
@@ -65,20 +65,26 @@ def jobs(config: Config) -> Iterator[Job]:
             yield from (run_job(config, method, env, seed) for seed in config.seeds)
 
 
-def other_runs(config: Config, known: set[str]) -> Iterator[Job]:
-    """Runs that have begun beside those ``known``: variants, other weights of the VAE."""
-    layout = Layout(Path(config.results))
-    folders = layout.run("x").parent, layout.state("runs", "x").parent
-    begun = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
-    for name in sorted(begun - known):
-        output = layout.run(name) / "result.json"
-        yield Job("runs", name, output, layout.state("runs", name), Path(str(config.logs)))
+def other_jobs(config: Config, known: set[str]) -> Iterator[Job]:
+    """VAEs and runs that have begun beside those ``known``: variants, other weights of the VAE."""
+    root, layout = Path(config.results), Layout(Path(config.results))
+    begun: set[tuple[Kind, str]] = {
+        *(("vae", path.stem) for path in root.glob("vae/*.safetensors")),
+        *(("runs", path.name) for path in root.glob("runs/*")),
+        *(("vae", path.name) for path in root.glob(".state/vae/*")),
+        *(("runs", path.name) for path in root.glob(".state/runs/*")),
+    }
+    for kind, name in sorted(begun, key=lambda job: (job[0] == "runs", job)):
+        weights = root / "vae" / f"{name}.safetensors"
+        output = weights if kind == "vae" else layout.run(name) / "result.json"
+        if name not in known:
+            yield Job(kind, name, output, layout.state(kind, name), Path(str(config.logs)))
 
 
 def read(config: Config) -> list[Row]:
-    """The state of every job of ``config``, in the order of the pipeline, then of other runs."""
+    """The state of every job of ``config``, in the order of the pipeline, then of others."""
     wanted = list(jobs(config))
-    return [_row(job) for job in (*wanted, *other_runs(config, {job.name for job in wanted}))]
+    return [_row(job) for job in (*wanted, *other_jobs(config, {job.name for job in wanted}))]
 
 
 def _row(job: Job) -> Row:

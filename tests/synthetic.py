@@ -4,6 +4,7 @@ import csv
 import json
 
 from gems import variants
+from gems.analysis.scale import OPTIONS, PAPER
 from gems.config import build, run_values
 from gems.paths import run_name
 from gems.registry import METHODS
@@ -32,6 +33,11 @@ def write_run(
     **options,
 ):
     """Write the folder of one run and give the path of its ``result.json``."""
+    if training_episodes == PAPER["training_episodes"]:
+        # What else is part of the paper's scale.
+        for (section, option), (value, _) in OPTIONS.items():
+            options[section] = {**options.get(section, {}), option: value}
+        options["training"]["episodes"] = training_episodes
     config = variants.apply(build(options), method, variant)
     vae = config.vae
     name = run_name(method, environment, seed, vae.beta, vae.lambda_click, variant)

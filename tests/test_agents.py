@@ -291,14 +291,14 @@ def test_the_diversity_penalty_of_slateq_is_slate_by_slate_unless_faulty(catalog
 
 
 def test_replay_keeps_the_last_episodes_and_restores_its_state():
-    replay = Replay(capacity=5, turns=2, action_dim=1, disclosed=False)
+    replay = Replay(capacity=5, turns=2, action_dim=1, disclosed=False, n_items=9)
     for number in range(8):
-        episode = Episodes.empty(1, 2, 1, disclosed=False)
+        episode = Episodes.empty(1, 2, 1, disclosed=False, n_items=9)
         episode.slates[:] = number
         replay.add(episode)
     seen = replay.sample(200, np.random.default_rng(0)).slates
     assert set(seen.flatten().tolist()) == {3, 4, 5, 6, 7}
-    other = Replay(capacity=5, turns=2, action_dim=1, disclosed=False)
+    other = Replay(capacity=5, turns=2, action_dim=1, disclosed=False, n_items=9)
     other.restore(replay.since(0))
     again = other.sample(200, np.random.default_rng(0)).slates
     np.testing.assert_array_equal(seen, again)

@@ -118,7 +118,7 @@ def test_a_killed_run_resumes_bit_for_bit(method, inputs, tmp_path, monkeypatch)
         assert (resumed / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
-NO_EPISODES = Replay(0, 1, 0, False)
+NO_EPISODES = Replay(0, 1, 0, False, 9)
 
 
 def test_a_state_of_another_configuration_is_not_taken_up(inputs, tmp_path):
@@ -138,7 +138,7 @@ def test_a_damaged_state_is_one_sentence(inputs, tmp_path):
 
 
 def random_episodes(rng, n):
-    episodes = Episodes.empty(n, turns=2, action_dim=3, disclosed=True)
+    episodes = Episodes.empty(n, turns=2, action_dim=3, disclosed=True, n_items=9)
     episodes.slates[:] = rng.integers(0, 9, episodes.slates.shape)
     episodes.actions[:] = rng.random(episodes.actions.shape)
     episodes.users[:] = rng.random(episodes.users.shape)
@@ -148,14 +148,14 @@ def random_episodes(rng, n):
 @given(st.lists(st.integers(1, 9), max_size=12), st.integers(0, 11), st.integers(1, 12))
 def test_a_replay_saved_part_by_part_is_the_replay(sizes, killed_after, capacity):
     """Whatever was added between two saves, and wherever the run was killed and went on."""
-    rng, replay = np.random.default_rng(0), Replay(capacity, 2, 3, True)
+    rng, replay = np.random.default_rng(0), Replay(capacity, 2, 3, True, 9)
     with tempfile.TemporaryDirectory() as name:
         state = TrainingState(Path(name), "x")
         for number, size in enumerate(sizes):
             for _ in range(size):
                 replay.add(random_episodes(rng, 1))
             state.save({}, replay)
-            restored = Replay(capacity, 2, 3, True)
+            restored = Replay(capacity, 2, 3, True, 9)
             reader = TrainingState(Path(name), "x")
             assert reader.load(restored) == {}
             assert (restored.added, restored.capacity) == (replay.added, capacity)
@@ -168,7 +168,7 @@ def test_a_replay_saved_part_by_part_is_the_replay(sizes, killed_after, capacity
 
 
 def test_a_replay_without_one_of_its_parts_is_one_sentence(tmp_path):
-    replay = Replay(9, 2, 3, True)
+    replay = Replay(9, 2, 3, True, 9)
     replay.add(random_episodes(np.random.default_rng(0), 4))
     TrainingState(tmp_path, "x").save({}, replay)
     (tmp_path / "x.4.pt").unlink()

@@ -37,6 +37,9 @@ SWEEPS = (
 )
 
 
+PAPER = {"beta": 1.0, "lambda_click": 0.5}
+
+
 def with_vae(runs: pd.DataFrame) -> pd.DataFrame:
     """Runs of SAC+GeMS with the options of their VAE as columns.
 
@@ -51,9 +54,13 @@ def with_vae(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def fixed_value(runs: pd.DataFrame, sweep: Sweep) -> float:
-    """The value of the fixed option over which the other one takes the most values."""
+    """The value of the fixed option over which the other one takes the most values.
+
+    Of several such, the paper's choice (Section 3 of the specification), else the largest.
+    """
     counts = runs.groupby(sweep.fixed)[sweep.varied].nunique()
-    return float(counts.sort_values(kind="stable").index[-1])
+    most = [float(value) for value in counts.index[counts == counts.max()]]
+    return PAPER[sweep.fixed] if PAPER[sweep.fixed] in most else max(most)
 
 
 def points(runs: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:

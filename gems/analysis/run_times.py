@@ -7,6 +7,7 @@ import pandas as pd
 
 from gems.analysis import layout
 from gems.analysis.runs import read_results
+from gems.analysis.scale import scale_note
 from gems.errors import GemsError
 from gems.registry import METHODS
 
@@ -53,7 +54,9 @@ def write_run_times(results: Iterable[Path], output: Path) -> None:
     Raises:
         GemsError: there is no result, or one does not tell its time.
     """
-    table = run_times(read_results(results))
+    runs = read_results(results)
+    table = run_times(runs)
     if not len(table):
         raise GemsError("The table of run times needs at least one result file.")
-    layout.write(output, table, layout.sheet_of("Run times", table, CAPTION), ".html")
+    sheet = layout.sheet_of("Run times", table, CAPTION, scale_note(runs))
+    layout.write(output, table, sheet, ".html")

@@ -14,6 +14,13 @@ NAMES = {
     "logged_users": "logged users",
     "test_users": "test users",
 }
+# Options that are part of the scale too, where a run reads them.
+OPTIONS = {
+    ("vae", "epochs"): (10, "epochs of the VAE"),
+    ("training", "random_episodes"): (2_000, "random episodes"),
+    ("training", "validate_every"): (1_000, "episodes between validations"),
+    ("training", "validation_users"): (200, "validation users"),
+}
 
 
 def is_paper_scale(runs: pd.DataFrame) -> bool:
@@ -32,12 +39,14 @@ def scale_note(runs: pd.DataFrame, n_seeds: int = PAPER["n_seeds"]) -> str:
     differing = _differing(runs, paper)
     if not differing:
         return ""
-    parts = [f"{_span(values)} of {paper[x]:,} {NAMES[x]}" for x, values in differing.items()]
+    parts = [
+        f"{_span(values)} of {wanted:,} {name}" for name, (wanted, values) in differing.items()
+    ]
     return f"Not the paper's scale: {', '.join(parts)}. Not a reproduction."
 
 
-def _differing(runs: pd.DataFrame, paper: dict[str, int]) -> dict[str, pd.Series]:
-    """Those of the four figures that are not the paper's, over runs that have them."""
+def _differing(runs: pd.DataFrame, paper: dict[str, int]) -> dict[str, tuple[int, pd.Series]]:
+    """What is not the paper's, by name: the paper's value, and those of the runs that have one."""
     trained = runs[runs["training_episodes"] > 0]
     found = {
         "training_episodes": trained["training_episodes"],
@@ -45,7 +54,15 @@ def _differing(runs: pd.DataFrame, paper: dict[str, int]) -> dict[str, pd.Series
         "logged_users": runs["logged_users"].dropna(),
         "test_users": runs["test_users"],
     }
-    return {name: values for name, values in found.items() if (values != paper[name]).any()}
+    compared = {NAMES[name]: (paper[name], values) for name, values in found.items()}
+    differing = {name: pair for name, pair in compared.items() if (pair[1] != pair[0]).any()}
+    # Where all of these are the paper's, options tell apart; else there is enough to be said.
+    for (section, option), (wanted, name) in OPTIONS.items() if not differing else ():
+        told = [config.get(section, {}).get(option) for config in trained["config"]]
+        values = pd.Series([value for value in told if value is not None], dtype=float)
+        if (values != wanted).any():
+            differing[name] = wanted, values
+    return differing
 
 
 def _span(values: pd.Series) -> str:

@@ -17,7 +17,7 @@ from gems.files import written_whole
 from gems.registry import ENVIRONMENTS, METHODS
 
 # One and two columns of a paper, in inches.
-COLUMN, PAGE = 3.5, 7.2
+PAGE = 7.2
 DPI = 200
 NOTE_COLOUR = "#a33c00"
 NOTE_LINE_INCHES, NOTE_LETTERS_PER_INCH = 0.11, 20

@@ -1,9 +1,8 @@
 """Logged data on disk: slates and clicks as memory-mapped arrays, never loaded whole.
 
-A dataset is a folder: ``slates.npy`` int16 (users, turns, slate size; int32 for
-more than 32,768 items), ``clicks.npy`` uint8
-(users, turns, bytes) with the clicks of a slate packed to bits, and ``dataset.json``, which is
-written last. 10 million slates take 220 MB.
+A dataset is a folder: ``slates.npy`` int16 (users, turns, slate size), int32 for more than 32,768
+items; ``clicks.npy`` uint8 (users, turns, bytes) with the clicks of a slate packed to bits; and
+``dataset.json``, which is written last. 10 million slates take 220 MB.
 """
 
 import hashlib

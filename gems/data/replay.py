@@ -32,7 +32,7 @@ class Episodes(NamedTuple):
 
     @classmethod
     def empty(
-        cls, n: int, turns: int, action_dim: int, disclosed: bool, n_items: int = 1
+        cls, n: int, turns: int, action_dim: int, disclosed: bool, n_items: int
     ) -> "Episodes":
         """Room for ``n`` episodes with ``n_items`` items."""
         return cls(
@@ -78,7 +78,7 @@ class Replay:
     """The last episodes, sampled uniformly with replacement as whole episodes."""
 
     def __init__(
-        self, capacity: int, turns: int, action_dim: int, disclosed: bool, n_items: int = 1
+        self, capacity: int, turns: int, action_dim: int, disclosed: bool, n_items: int
     ) -> None:
         """Room for ``capacity`` episodes; memory is taken as they come."""
         self._store = Episodes.empty(capacity, turns, action_dim, disclosed, n_items)

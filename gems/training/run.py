@@ -131,7 +131,6 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
         GemsError: an input is missing or damaged, or the training breaks down.
     """
     use_one_thread()
-    device = pick_device(run.config.device)
     simulator = run.simulator()
     agent = run.agent(simulator)
     saved = TrainingState(state, run.fingerprint())
@@ -144,6 +143,7 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     }
     curve: list[dict[str, float]] = []
     if isinstance(agent, Learner):
+        device = pick_device(run.config.device)
         trainer = Trainer(agent, simulator, config, run.seed, device)
         trainer.train(run.name, saved, tracker)
         policy, curve = agent.policy.cpu(), trainer.curve

@@ -136,6 +136,7 @@ use rule table2 as table1 with:
         methods=[
             [entry.label, entry.assumptions] for entry in registry.METHODS.values()
         ],
+        columns=registry.ASSUMPTIONS,
         code=code_of(catalogue.TABLES["table1"]),
 
 

@@ -80,8 +80,9 @@ def runtime_options(wildcards, threads):
 
 
 def methods_of_table2():
-    """Labels and groups of the methods, in the order of the table."""
-    return [[entry.label, entry.disclosed] for entry in registry.METHODS.values()]
+    """Labels and groups of the methods, in the order of the table, and those it compares with."""
+    compared = [registry.OURS, registry.ZERO, registry.ONE]
+    return [[m.label, m.disclosed] for m in registry.METHODS.values()] + [compared]
 
 
 def environment_values(env):
@@ -174,4 +175,5 @@ def run_minutes(wildcards, attempt):
     """Time limit of a run."""
     name = SLUGS[wildcards.method]
     episodes = CONFIG.training.episodes if registry.method(name).trained else 0
-    return minutes(episodes * EPISODE_MS.get(name, OTHER_EPISODE_MS), attempt)
+    turns = CONFIG.simulator.turns / 100
+    return minutes(episodes * turns * EPISODE_MS.get(name, OTHER_EPISODE_MS), attempt)
