@@ -299,6 +299,6 @@ def test_replay_keeps_the_last_episodes_and_restores_its_state():
     seen = replay.sample(200, np.random.default_rng(0)).slates
     assert set(seen.flatten().tolist()) == {3, 4, 5, 6, 7}
     other = Replay(capacity=5, turns=2, action_dim=1, disclosed=False, n_items=9)
-    other.restore(replay.since(0))
+    other.restore(replay.part(replay.oldest, replay.added))
     again = other.sample(200, np.random.default_rng(0)).slates
     np.testing.assert_array_equal(seen, again)

@@ -20,6 +20,7 @@ from gems.simulator import items
 from gems.simulator.simulator import Simulator
 from gems.tracking import Tracker
 from gems.training import loop
+from gems.training import state as state_module
 from gems.training.rollout import rollout
 from gems.training.run import Run, evaluate, execute, pick_device
 from gems.training.state import TrainingState
@@ -149,7 +150,8 @@ def random_episodes(rng, n):
 def test_a_replay_saved_part_by_part_is_the_replay(sizes, killed_after, capacity):
     """Whatever was added between two saves, and wherever the run was killed and went on."""
     rng, replay = np.random.default_rng(0), Replay(capacity, 2, 3, True, 9)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state_module, "PART_EPISODES", 3)
         state = TrainingState(Path(name), "x")
         for number, size in enumerate(sizes):
             for _ in range(size):

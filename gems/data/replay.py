@@ -107,15 +107,15 @@ class Replay:
         """Number of the oldest episode that is held, counted from the first that was added."""
         return max(0, self.added - self.capacity)
 
-    def since(self, first: int) -> dict[str, Tensor]:
-        """The episodes from number ``first`` on that are held, and their end, for a state."""
-        index = np.arange(max(first, self.oldest), self.added) % self.capacity
+    def part(self, first: int, end: int) -> dict[str, Tensor]:
+        """The episodes from number ``first`` to before ``end``, and that end, for a state."""
+        index = np.arange(first, end) % self.capacity
         parts: dict[str, NDArray] = self._store._asdict()
         new = {name: torch.from_numpy(part[index]) for name, part in parts.items()}
-        return {**new, "end": torch.tensor(self.added)}
+        return {**new, "end": torch.tensor(end)}
 
     def restore(self, part: dict[str, Tensor]) -> None:
-        """Take back what ``since`` gave; parts are restored in their order.
+        """Take back what ``part`` gave; parts are restored in their order.
 
         Raises:
             GemsError: the episodes are of another shape.

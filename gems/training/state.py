@@ -12,6 +12,8 @@ from gems.files import written_whole
 
 SAVE_SECONDS = 60.0
 LARGEST_SHARE = 0.01
+# Each part is copied before it is written: about 16 MB of them.
+PART_EPISODES = 1000
 
 
 class TrainingState:
@@ -44,11 +46,12 @@ class TrainingState:
         """
         started = time.monotonic()
         parts = {name: end for name, end in self._parts.items() if end > replay.oldest}
-        written = max(self._parts.values(), default=0)
-        if replay.added > written:
-            name = f"{self._fingerprint}.{replay.added}.pt"
-            _write(self._folder / name, replay.since(written))
-            parts[name] = replay.added
+        written = max(*self._parts.values(), replay.oldest, 0)
+        for first in range(written, replay.added, PART_EPISODES):
+            end = min(first + PART_EPISODES, replay.added)
+            name = f"{self._fingerprint}.{end}.pt"
+            _write(self._folder / name, replay.part(first, end))
+            parts[name] = end
         _write(self._file, {**values, "replay": parts})
         self._parts = parts
         for path in self._folder.glob(f"{self._fingerprint}.*.pt"):
