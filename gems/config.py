@@ -430,6 +430,15 @@ def run_values(method: str, config: Config) -> dict[str, Any]:
     return config.sections("simulator", "training", *entry.sections, *vae)
 
 
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their full names: ``{"sac.q_lr": 0.001}``."""
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = isinstance(value, dict)
+        named |= flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
+    return named
+
+
 def build(values: dict[str, Any]) -> Config:
     """Check plain values and fill in the defaults.
 

@@ -130,8 +130,6 @@ def running(job: Job) -> Iterator[None]:
             _write(job, where | outcome)
         else:
             job.progress.unlink(missing_ok=True)
-            with suppress(OSError):
-                job.state.rmdir()
         logger.removeHandler(log)
         log.close()
 

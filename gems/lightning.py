@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
@@ -16,9 +15,9 @@ from torch import Tensor
 
 from gems.device import pick_device
 from gems.errors import GemsError
-from gems.files import written_whole
 from gems.progress import Progress
 from gems.tracking import Tracker
+from gems.weights import load_state, save_state
 
 LOG_EVERY_BATCHES = 50
 
@@ -82,8 +81,7 @@ class _WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        with written_whole(Path(path)) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
+        save_state(Path(path), checkpoint)
 
 
 def fit(
@@ -117,7 +115,7 @@ def fit(
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     last = state / "last.ckpt"
-    earlier = _load(last) if last.is_file() else None
+    earlier = load_state(last, state) if last.is_file() else None
     # Two of them: `save_last` would save only when the best is beaten.
     best, latest = (
         ModelCheckpoint(
@@ -156,19 +154,9 @@ def _stopped(checkpoint: dict[str, Any]) -> bool:
     return any(state["wait_count"] >= state["patience"] for state in early)
 
 
-def _load(checkpoint: Path) -> dict[str, Any]:
-    try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise GemsError(
-            f"The training state {checkpoint} is damaged; remove {checkpoint.parent} to start "
-            "again."
-        ) from error
-
-
 def best_weights(state: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Weights of the best checkpoint under ``prefix``, which is cut, and its figures."""
-    checkpoint = _load(state / "best.ckpt")
+    checkpoint = load_state(state / "best.ckpt", state)
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint["state_dict"].items()

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from gems.config import TrackingConfig
+from gems.config import TrackingConfig, flat
 from gems.digest import value_digest
 
 CLOSE_SECONDS = 30.0
@@ -113,7 +113,7 @@ class Tracker:
             name=name,
             description=config.description or None,
             tags=tags,
-            config=_flat(described),
+            config=flat(described),
             log_dir=config.folder,
             mode={"cloud": "online"}.get(config.mode, config.mode),
             id=earlier.get("id"),
@@ -158,15 +158,6 @@ class Tracker:
     def _warn(self, problem: str) -> None:
         if self._told.acquire(blocking=False):
             logger.warning("Tracking fails, the run goes on: %s", problem)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values as ``{"sac.q_lr": 0.001}``: the dashboard shows no others."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        inner = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
-    return flat
 
 
 def _silence() -> None:

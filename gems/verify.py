@@ -1,6 +1,5 @@
 """Check of results against the code, the configuration and the files that are here now."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gems import provenance
-from gems.config import Config
+from gems.config import Config, flat
 from gems.errors import GemsError
 from gems.files import read_json
 from gems.provenance import NAME, Stage, Subject
@@ -120,7 +119,7 @@ class _Check:
 
     def _made_otherwise(self, record: Record) -> list[str]:
         found = [] if record.code == self._code(record.stage, record.method) else ["other code"]
-        now, then = (dict(_flat(v)) for v in (record.subject.values(self._config), record.config))
+        now, then = (flat(v) for v in (record.subject.values(self._config), record.config))
         differ = [
             f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
             for name in sorted(now.keys() | then.keys())
@@ -159,11 +158,3 @@ def _result(record: Path) -> Path:
     if record.name == NAME:
         return record.parent
     return record.with_name(record.name.removesuffix(f".{NAME}"))
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

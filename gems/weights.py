@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -36,6 +37,34 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise GemsError(f"The weights {path} are damaged or not a safetensors file.") from error
+
+
+def save_state(path: Path, values: dict[str, Any]) -> None:
+    """Write a training state, which may hold more than weights.
+
+    Raises:
+        GemsError: the file cannot be written.
+    """
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        torch.save(values, file)
+
+
+def load_state(path: Path, remove: Path) -> dict[str, Any]:
+    """Read a training state to the CPU, without unpickling code.
+
+    Args:
+        path: the file.
+        remove: what to remove to start again, for the message.
+
+    Raises:
+        GemsError: the file is missing or damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise GemsError(
+            f"The training state {path} is damaged; remove {remove} to start again."
+        ) from error
 
 
 def load_config(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 from torch import nn
 
-from gems.agents.gru import gru_step
+from gems.agents.gru import gru_step, look_up
 from gems.compiled import LANES, add_product, jit, jit_fused, padded
 from gems.networks import MLP
 from gems.simulator.kernels import play_user
@@ -75,13 +75,10 @@ def belief_arrays(table: torch.Tensor, gru: nn.GRU) -> BeliefArrays:
 @jit_fused
 def observe(belief: Any, slate: Any, clicks: Any, state: Any) -> None:
     """Move ``state`` (H and padding,) on by one observation."""
-    dim, gates = belief.table.shape[1], belief.bias.shape[0]
+    gates = belief.bias.shape[0]
     inputs = np.zeros(belief.weight_in.shape[0], dtype=np.float32)
-    for slot in range(slate.shape[0]):
-        item, at = belief.table[slate[slot]], slot * (dim + 1)
-        for k in range(dim):
-            inputs[at + k] = item[k]
-        inputs[at + dim] = clicks[slot]
+    one = slate.reshape(1, -1), clicks.reshape(1, -1), inputs.reshape(1, -1)
+    look_up(belief.table, one[0], one[1], one[2])
     projected = belief.bias_in.copy()
     add_product(projected, inputs, belief.weight_in)
     hidden, gate = np.empty(gates, dtype=np.float32), np.empty(gates, dtype=np.float32)
@@ -90,12 +87,18 @@ def observe(belief: Any, slate: Any, clicks: Any, state: Any) -> None:
 
 
 @jit_fused
+def rectify(values: Any) -> None:
+    """ReLU in place."""
+    for k in range(values.shape[0]):
+        values[k] = max(values[k], np.float32(0))
+
+
+@jit_fused
 def rectified(layer: Any, inputs: Any) -> Any:
     """Outputs of a layer with ReLU."""
     out = layer.bias.copy()
     add_product(out, inputs, layer.weight)
-    for k in range(out.shape[0]):
-        out[k] = max(out[k], np.float32(0))
+    rectify(out)
     return out
 
 

@@ -13,6 +13,7 @@ from gems.agents.acting import (
     layer_arrays,
     ranks,
     rectified,
+    rectify,
 )
 from gems.agents.belief import Belief
 from gems.agents.context import Context
@@ -47,8 +48,7 @@ class GeMSArrays(NamedTuple):
 def _decode(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> None:
     """The most likely item of every slot."""
     hidden = from_rectified(arrays.second, rectified(arrays.first, action))
-    for k in range(hidden.shape[0]):
-        hidden[k] = max(hidden[k], np.float32(0))
+    rectify(hidden)
     slots = from_rectified(arrays.slots, hidden)
     dim, size = arrays.blocks.shape[1:]
     logits, best = np.empty(size, dtype=np.float32), np.empty(slate.shape[0], dtype=np.float32)

@@ -12,7 +12,7 @@ from gems.analysis.layout import Cell, Sheet
 from gems.analysis.published import published
 from gems.analysis.runs import main_runs, read_results
 from gems.analysis.scale import is_paper_scale, scale_note
-from gems.analysis.statistics import half_width, hedges_g, holm, welch_p
+from gems.analysis.statistics import add_holm, half_width, hedges_g, welch_p
 from gems.analysis.tables import scale_of_cell
 from gems.config import Fidelity
 from gems.errors import GemsError
@@ -72,9 +72,7 @@ def audit(runs: pd.DataFrame) -> pd.DataFrame:
             if sides[0] is not None and sides[1] is not None:
                 rows.append(_row(method, environment, sides[0], sides[1], ours))
     table = pd.DataFrame(rows)
-    for tests in dict(list(table.groupby("environment"))).values() if len(table) else ():
-        adjusted = pd.Series(holm(tests["p_value"].to_list()), index=tests.index)
-        table["holm_p_value"] = table["holm_p_value"].fillna(adjusted)
+    add_holm(table)
     return table
 
 

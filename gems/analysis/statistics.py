@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -45,6 +46,13 @@ def holm(p_values: Values) -> list[float]:
         largest = max(largest, min(1.0, (len(tested) - rank) * float(p_values[i])))
         adjusted[i] = largest
     return adjusted
+
+
+def add_holm(table: pd.DataFrame) -> None:
+    """Fill ``holm_p_value`` of a table from ``p_value``: the tests of one environment, a family."""
+    for tests in dict(list(table.groupby("environment"))).values() if len(table) else ():
+        adjusted = pd.Series(holm(tests["p_value"].to_list()), index=tests.index)
+        table["holm_p_value"] = table["holm_p_value"].fillna(adjusted)
 
 
 def hedges_g(a: Values, b: Values) -> float:

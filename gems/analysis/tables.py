@@ -11,7 +11,7 @@ from gems.analysis import layout
 from gems.analysis.layout import Cell, Sheet
 from gems.analysis.runs import main_runs, read_results
 from gems.analysis.scale import is_paper_scale, scale_note
-from gems.analysis.statistics import half_width, hedges_g, holm, welch_p
+from gems.analysis.statistics import add_holm, half_width, hedges_g, welch_p
 from gems.errors import GemsError
 from gems.registry import ENVIRONMENTS, METHODS, OURS
 
@@ -52,9 +52,7 @@ def table2(results: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     table = pd.DataFrame(rows)
-    for tests in dict(list(table.groupby("environment"))).values() if len(table) else ():
-        adjusted = pd.Series(holm(tests["p_value"].to_list()), index=tests.index)
-        table["holm_p_value"] = table["holm_p_value"].fillna(adjusted)
+    add_holm(table)
     return table
 
 

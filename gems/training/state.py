@@ -4,11 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gems.data.replay import Replay
-from gems.errors import GemsError
-from gems.files import written_whole
+from gems.weights import load_state, save_state
 
 SAVE_SECONDS = 60.0
 LARGEST_SHARE = 0.01
@@ -50,9 +47,9 @@ class TrainingState:
         for first in range(written, replay.added, PART_EPISODES):
             end = min(first + PART_EPISODES, replay.added)
             name = f"{self._fingerprint}.{end}.pt"
-            _write(self._folder / name, replay.part(first, end))
+            save_state(self._folder / name, replay.part(first, end))
             parts[name] = end
-        _write(self._file, {**values, "replay": parts})
+        save_state(self._file, {**values, "replay": parts})
         self._parts = parts
         for path in self._folder.glob(f"{self._fingerprint}.*.pt"):
             if path.name not in parts:
@@ -68,21 +65,8 @@ class TrainingState:
         """
         if not self._file.is_file():
             return None
-        values = self._read(self._file)
+        values = load_state(self._file, self._file)
         self._parts = values.pop("replay")
         for name in sorted(self._parts, key=self._parts.__getitem__):
-            replay.restore(self._read(self._folder / name))
+            replay.restore(load_state(self._folder / name, self._file))
         return values
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise GemsError(
-                f"The training state {path} is damaged; remove {self._file} to start again."
-            ) from error
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        torch.save(values, file)
