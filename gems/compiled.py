@@ -127,32 +127,6 @@ def add_product(out: Any, vector: Any, matrix: Any) -> None:
             out[k] += (a * p[k] + b * q[k]) + (c * r[k] + d * s[k])
 
 
-@jit
-def largest(values: Any) -> int:
-    """Index of the largest value, the lower one of ties.
-
-    Chunks are asked for their largest value first, which vector instructions find.
-    """
-    n, found, best = values.shape[0], 0, values[0]
-    for start in range(0, n, LANES):
-        stop = min(start + LANES, n)
-        greater = False
-        for i in range(start, stop):
-            greater |= values[i] > best
-        if greater:
-            for i in range(start, stop):
-                if values[i] > best:
-                    best, found = values[i], i
-    return found
-
-
-@jit
-def largest_of_rows(values: Any, out: Any) -> None:
-    """``largest`` of every row of ``values`` (n, m), into ``out`` (n,)."""
-    for row in range(values.shape[0]):
-        out[row] = largest(values[row])
-
-
 def padded(values: Tensor, *, rows: int = 4, columns: int = LANES) -> Tensor:
     """A contiguous copy of a matrix or vector, zeros added up to multiples of its dimensions.
 

@@ -7,7 +7,7 @@ import torch
 from gems import registry
 from gems.agents import sac_gems
 from gems.agents.context import Context
-from gems.compiled import add_product, exponentials, largest, padded, sigmoid, tanh
+from gems.compiled import add_product, exponentials, padded, sigmoid, tanh
 from gems.config import build
 from gems.data.replay import Episodes
 from gems.randomness import stream, torch_stream
@@ -134,13 +134,6 @@ def test_exponentials_are_right_to_a_few_units_in_the_last_place():
     values = x.copy()
     exponentials(values)
     np.testing.assert_allclose(values, np.exp(x.astype(np.float64)), rtol=3e-7)
-
-
-def test_largest_is_the_first_of_the_largest_values():
-    rng = np.random.default_rng(0)
-    for n in (1, 31, 32, 33, 1000):
-        values = rng.integers(0, 8, n).astype(np.float32)
-        assert largest(values) == values.argmax()
 
 
 def test_a_padded_product_is_a_product():

@@ -13,7 +13,7 @@ from gems.agents.sac import SAC, SACPolicy
 from gems.compiled import add_product, jit_fused, padded
 from gems.embeddings.table import load_items
 from gems.rankers.topk import TopK
-from gems.simulator.kernels import top_k
+from gems.selection import top_k
 
 
 class TopKArrays(NamedTuple):

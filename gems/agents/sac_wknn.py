@@ -17,7 +17,8 @@ from gems.data.replay import Batch
 from gems.embeddings.table import load_items
 from gems.networks import MLP
 from gems.rankers import wknn as ranking
-from gems.simulator.kernels import SLATE_SIZE, top_k
+from gems.selection import top_k
+from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 
 

@@ -39,7 +39,8 @@ from gems.config import AgentConfig, SlateQConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
 from gems.rankers.topk import top_items
-from gems.simulator.kernels import DIM, SLATE_SIZE, TOPIC_DIM, TOPICS, top_k
+from gems.selection import top_k
+from gems.simulator.kernels import DIM, SLATE_SIZE, TOPIC_DIM, TOPICS
 from gems.simulator.simulator import Observation, Simulator
 
 

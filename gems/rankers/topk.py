@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gems.simulator import kernels
+from gems.selection import top_k_rows
 from gems.simulator.kernels import SLATE_SIZE
 
 
@@ -12,7 +12,7 @@ def top_items(values: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.topk(SLATE_SIZE, dim=-1).indices
     items = torch.empty(len(values), SLATE_SIZE, dtype=torch.int64)
-    kernels.top_k_rows(values.detach().numpy(), items.numpy())
+    top_k_rows(values.detach().numpy(), items.numpy())
     return items
 
 

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gems.compiled import largest_of_rows
 from gems.config import VAEConfig
 from gems.errors import GemsError
 from gems.rankers.cross_entropy import item_cross_entropy
+from gems.selection import largest_of_rows
 from gems.simulator.kernels import SLATE_SIZE
 from gems.weights import load_config, load_weights
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gems.networks import MLP
-from gems.simulator import kernels
+from gems.selection import top_k_rows
 from gems.simulator.kernels import SLATE_SIZE
 
 BLOCK = 128
@@ -30,7 +30,7 @@ def nearest(queries: Tensor, table: Tensor, k: int) -> Tensor:
     for start in range(0, len(flat), BLOCK):
         block = flat[start : start + BLOCK]
         torch.mm(block, items, out=near[: len(block)])
-        kernels.top_k_rows(near[: len(block)].numpy(), found[start : start + BLOCK])
+        top_k_rows(near[: len(block)].numpy(), found[start : start + BLOCK])
     return torch.from_numpy(found).view(*queries.shape[:2], k)
 
 

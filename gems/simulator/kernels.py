@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gems.compiled import jit
+from gems.selection import top_k
 
 TOPICS = 10
 TOPIC_DIM = 2
@@ -73,31 +74,6 @@ def score_all(user: Any, by_dim: Any, normaliser: Any, out: Any) -> None:
         p, q, r, s = by_dim[d], by_dim[d + 1], by_dim[d + 2], by_dim[d + 3]
         for i in range(out.shape[0]):
             out[i] = (((out[i] + a * p[i]) + b * q[i]) + e * r[i]) + f * s[i]
-
-
-@jit
-def top_k(values: Any, out: Any) -> None:
-    """Indices of the largest ``len(out)`` values in descending order; ties to the lower index."""
-    k = out.shape[0]
-    best = np.full(k, -np.inf, dtype=values.dtype)
-    out[:] = 0
-    for i in range(values.shape[0]):
-        value = values[i]
-        if value > best[k - 1]:
-            j = k - 1
-            while j > 0 and value > best[j - 1]:
-                best[j] = best[j - 1]
-                out[j] = out[j - 1]
-                j -= 1
-            best[j] = value
-            out[j] = i
-
-
-@jit
-def top_k_rows(values: Any, out: Any) -> None:
-    """``top_k`` of every row of ``values`` (n, items), into ``out`` (n, k)."""
-    for row in range(values.shape[0]):
-        top_k(values[row], out[row])
 
 
 @jit
