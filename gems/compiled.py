@@ -12,9 +12,12 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from llvmlite import ir
+from numba import extending, types
 from torch import Tensor
 
 LANES = 32
+_intrinsic: Any = extending.intrinsic
 _F = np.float32
 _PACKAGE = Path(__file__).parent
 
@@ -38,6 +41,13 @@ jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 # Fused multiply-adds, for the networks, whose reference is a matrix product in any order.
 jit_fused = numba.njit(
     cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"}
+)
+# Sums in any order too, so that vector instructions can make them.
+jit_reordered = numba.njit(
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    fastmath={"contract", "nsz", "arcp", "reassoc", "nnan"},
 )
 
 # Rational approximation of tanh on (-LIMIT, LIMIT) to 4 units in the last place, that of Eigen and
@@ -85,7 +95,24 @@ def sigmoid(x: Any) -> Any:
     return _HALF * tanh(_HALF * x) + _HALF
 
 
-# Polynomial of exp on half an octave around 0, and ln 2 in two parts, those of Cephes.
+@_intrinsic
+def _as_float(context: Any, bits: Any) -> Any:
+    """The float32 with the bits of an int32."""
+    return types.float32(types.int32), lambda c, builder, s, args: builder.bitcast(
+        args[0], ir.FloatType()
+    )
+
+
+@_intrinsic
+def _as_int(context: Any, value: Any) -> Any:
+    """The int32 with the bits of a float32."""
+    return types.int32(types.float32), lambda c, builder, s, args: builder.bitcast(
+        args[0], ir.IntType(32)
+    )
+
+
+# Polynomials of exp on half an octave around 0 and of log on one around 1, and ln 2 in two parts,
+# those of Cephes; exponents are bits 23 to 30 of a float32, 127 for 1.
 _LOG2_E, _LN2_HIGH, _LN2_LOW = _F(1.44269504088896341), _F(0.693359375), _F(-2.12194440e-4)
 _C2, _C3, _C4, _C5, _C6, _C7 = (
     _F(c)
@@ -98,23 +125,48 @@ _C2, _C3, _C4, _C5, _C6, _C7 = (
         1.9875691500e-4,
     )
 )
-_SMALLEST, _GREATEST = _F(-87.0), _F(88.0)
+_L3, _L4, _L5, _L6, _L7, _L8, _L9, _L10, _L11 = (
+    _F(c)
+    for c in (
+        3.3333331174e-1,
+        -2.4999993993e-1,
+        2.0000714765e-1,
+        -1.6668057665e-1,
+        1.4249322787e-1,
+        -1.2420140846e-1,
+        1.1676998740e-1,
+        -1.1514610310e-1,
+        7.0376836292e-2,
+    )
+)
+_SMALLEST, _GREATEST, _SQRT2 = _F(-87.0), _F(88.0), _F(1.41421356237309505)
+_ONE = _F(1)
 
 
 @jit_fused
-def exponentials(values: Any) -> None:
-    """Replace float32 values by their exponentials, to 2 units in the last place."""
-    bits = np.empty(values.shape[0], dtype=np.int32)
-    for i in range(values.shape[0]):
-        x = min(max(values[i], _SMALLEST), _GREATEST)
-        octave = np.floor(x * _LOG2_E + _HALF)
-        r = (x - octave * _LN2_HIGH) - octave * _LN2_LOW
-        series = _C2 + r * (_C3 + r * (_C4 + r * (_C5 + r * (_C6 + r * _C7))))
-        values[i] = r * r * series + r + _F(1)
-        bits[i] = (np.int32(octave) + np.int32(127)) << np.int32(23)
-    powers = bits.view(np.float32)
-    for i in range(values.shape[0]):
-        values[i] *= powers[i]
+def exp(x: Any) -> Any:
+    """Exponential of a float32 to 2 units in the last place; beyond -87 and 88 that of these."""
+    x = min(max(x, _SMALLEST), _GREATEST)
+    octave = np.floor(x * _LOG2_E + _HALF)
+    r = (x - octave * _LN2_HIGH) - octave * _LN2_LOW
+    series = _C2 + r * (_C3 + r * (_C4 + r * (_C5 + r * (_C6 + r * _C7))))
+    power = _as_float(np.int32((np.int32(octave) + 127) << 23))
+    return (r * r * series + r + _ONE) * power
+
+
+@jit_fused
+def log(x: Any) -> Any:
+    """Logarithm of a positive normal float32 to 2 units in the last place."""
+    bits = _as_int(x)
+    octave = np.float32(np.int32((bits >> 23) - 127))
+    m = _as_float(np.int32((bits & 0x7FFFFF) | 0x3F800000))
+    octave, m = (octave + _ONE, _HALF * m) if m > _SQRT2 else (octave, m)
+    r = m - _ONE
+    series = _L3 + r * (
+        _L4 + r * (_L5 + r * (_L6 + r * (_L7 + r * (_L8 + r * (_L9 + r * (_L10 + r * _L11))))))
+    )
+    square = r * r
+    return octave * _LN2_HIGH + (r + (octave * _LN2_LOW - _HALF * square + square * r * series))
 
 
 @jit_fused

@@ -7,7 +7,7 @@ import torch
 from gems import registry
 from gems.agents import sac_gems
 from gems.agents.context import Context
-from gems.compiled import add_product, exponentials, padded, sigmoid, tanh
+from gems.compiled import add_product, exp, log, padded, sigmoid, tanh
 from gems.config import build
 from gems.data.replay import Episodes
 from gems.randomness import stream, torch_stream
@@ -129,11 +129,13 @@ def test_tanh_and_sigmoid_are_right_to_a_few_units_in_the_last_place():
         assert abs(sigmoid(x) - 1 / (1 + np.exp(-np.float64(x)))) < 5e-7
 
 
-def test_exponentials_are_right_to_a_few_units_in_the_last_place():
+def test_exponentials_and_logarithms_are_right_to_a_few_units_in_the_last_place():
     x = np.linspace(-86, 86, 5003, dtype=np.float32)
-    values = x.copy()
-    exponentials(values)
-    np.testing.assert_allclose(values, np.exp(x.astype(np.float64)), rtol=3e-7)
+    got = [exp(value) for value in x]
+    np.testing.assert_allclose(got, np.exp(x.astype(np.float64)), rtol=3e-7)
+    positive = np.concatenate([np.exp(x), np.linspace(0.9, 1.1, 1001, dtype=np.float32)])
+    got = [log(value) for value in positive]
+    np.testing.assert_allclose(got, np.log(positive.astype(np.float64)), rtol=3e-7)
 
 
 def test_a_padded_product_is_a_product():

@@ -1,60 +1,108 @@
 """Two critics of states and actions: their values, their loss, and what a policy climbs.
 
-On the CPU gradients are taken block by block along with the values, while the hidden units of a
-block are in the cache. The plain formulation, which a GPU runs, is the reference for both.
+On the CPU one compiled pass over the hidden units gives the values and all that their gradients
+need. The plain formulation, which a GPU runs, is the reference for both.
 """
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gems.networks import BLOCK_ROWS, MLP
+from gems.compiled import jit_reordered
+from gems.networks import MLP
 
 
-def _values(parameters: Any, pairs: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden units, in ``scratch``, and values (rows, 1) of one block."""
-    first, bias, last, last_bias = parameters
-    hidden = torch.addmm(bias, pairs, first.t(), out=scratch[: len(pairs)]).relu_()
-    return hidden, torch.addmm(last_bias, hidden, last.t())
+def with_ones(states: Tensor, actions: Tensor) -> Tensor:
+    """Pairs and a column of ones, for ``with_bias``."""
+    return torch.cat([states, actions, states.new_ones(len(states), 1)], dim=-1)
+
+
+def with_bias(weight: Tensor, bias: Tensor) -> Tensor:
+    """Weights and biases of a layer, whose inputs end in a one: that saves passes for the bias."""
+    return torch.cat([weight, bias.unsqueeze(1)], dim=-1)
+
+
+_ZERO, _HALF, _ONE = (np.float32(x) for x in (0, 0.5, 1))
+
+
+@jit_reordered
+def _judge(sums: Any, last: Any, bias: Any, targets: Any, error: Any, d_last: Any) -> None:
+    """Errors of values, and what the gradients of half their mean square need.
+
+    Args:
+        sums: (m, hidden) before the ReLU; replaced by error / m where positive, by 0 elsewhere.
+        last: (hidden,) output weights.
+        bias: (1,) output bias.
+        targets: (m,).
+        error: (m,) written.
+        d_last: (hidden,) gradient of the output weights, added to.
+    """
+    share = _ONE / np.float32(sums.shape[0])
+    for row in range(sums.shape[0]):
+        value = bias[0]
+        for h in range(last.shape[0]):
+            value += last[h] * max(sums[row, h], _ZERO)
+        error[row] = value - targets[row]
+        scaled = share * error[row]
+        for h in range(last.shape[0]):
+            unit = sums[row, h]
+            d_last[h] += scaled * max(unit, _ZERO)
+            sums[row, h] = scaled if unit > _ZERO else _ZERO
+
+
+@jit_reordered
+def _take_lesser(sums: Any, other: Any, lasts: Any, biases: Any, least: Any) -> None:
+    """The lesser of two values of each row, and which units of which critic it comes from.
+
+    Args:
+        sums: (m, hidden) of the first critic before the ReLU; replaced by its share in the
+            gradient where positive, by 0 elsewhere.
+        other: likewise of the second critic.
+        lasts: (2, hidden) output weights.
+        biases: (2,) output biases.
+        least: (m,) written.
+    """
+    for row in range(sums.shape[0]):
+        a, b = biases[0], biases[1]
+        for h in range(lasts.shape[1]):
+            a += lasts[0, h] * max(sums[row, h], _ZERO)
+            b += lasts[1, h] * max(other[row, h], _ZERO)
+        least[row] = min(a, b)
+        # Equal values share the gradient, as in torch.minimum.
+        share = _ONE if a < b else (_HALF if a == b else _ZERO)
+        for h in range(lasts.shape[1]):
+            sums[row, h] = share if sums[row, h] > _ZERO else _ZERO
+            other[row, h] = _ONE - share if other[row, h] > _ZERO else _ZERO
 
 
 class _Loss(torch.autograd.Function):
     """Half the sum of both mean squared errors, and the mean value of the first critic.
 
     With one output, the gradient of a hidden unit's sum is its output weight where the unit is
-    active, times the row's: so the signs of the units take the place of a matrix of gradients.
+    active, times the row's: so the output weights are multiplied in once, at the end.
     """
 
     @staticmethod
     def forward(
         ctx: Any, states: Tensor, actions: Tensor, targets: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        m, width = states.shape
-        # The column of ones stands for the bias.
-        rows = torch.cat([states, actions, states.new_ones(m, 1)], dim=-1)
-        scratch = states.new_empty(BLOCK_ROWS, len(parameters[0]))
-        d_states, grads, values = torch.zeros_like(states), [], []
-        for critic in (parameters[:4], parameters[4:]):
-            first, _, last, _ = critic
-            weighted = last.t() * first[:, :width]
-            d_first, d_last = first.new_zeros(len(first), rows.shape[1]), torch.zeros_like(last)
-            off = torch.empty_like(targets)
-            blocks = (part.split(BLOCK_ROWS) for part in (rows, targets, off, d_states))
-            for x, wanted, error, d_state in zip(*blocks, strict=True):
-                hidden, value = _values(critic, x[:, :-1], scratch)
-                torch.sub(value[:, 0], wanted, out=error)
-                scaled = (error / m).unsqueeze(-1)
-                d_last.addmm_(scaled.t(), hidden)
-                active = hidden.sign_()
-                d_first.addmm_(active.t(), x * scaled)
-                d_state.addcmul_(active @ weighted, scaled)
-            d_first *= last.t()
-            grads += [d_first[:, :-1], d_first[:, -1], d_last, off.mean(0, keepdim=True)]
-            values.append(off)
-        loss = 0.5 * torch.stack(values).square().mean(-1).sum()
-        mean = (values[0] + targets).mean()
+        width, rows = states.shape[1], with_ones(states, actions)
+        d_states, grads, errors = torch.zeros_like(states), [], []
+        for first, bias, last, last_bias in (parameters[:4], parameters[4:]):
+            active = rows @ with_bias(first, bias).t()
+            error, d_last = torch.empty_like(targets), torch.zeros_like(last)
+            read = (active, last.detach()[0], last_bias.detach(), targets)
+            arrays = *read, error, d_last[0]
+            _judge(*(array.numpy() for array in arrays))
+            d_states.addmm_(active, last.t() * first[:, :width])
+            d_first = (active.t() @ rows) * last.t()
+            grads += [d_first[:, :-1], d_first[:, -1], d_last, error.mean(0, keepdim=True)]
+            errors.append(error)
+        loss = 0.5 * torch.stack(errors).square().mean(-1).sum()
+        mean = (errors[0] + targets).mean()
         ctx.save_for_backward(d_states, *grads)
         ctx.mark_non_differentiable(mean)
         return loss, mean
@@ -70,23 +118,18 @@ class _Least(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, actions: Tensor, *parameters: Tensor) -> Tensor:
-        critics = parameters[:4], parameters[4:]
-        width = states.shape[1]
-        pairs = torch.cat([states, actions], dim=-1)
-        least, slopes = states.new_empty(len(states)), torch.empty_like(actions)
-        weighted = [last.t() * first[:, width:] for first, _, last, _ in critics]
-        scratch = states.new_empty(2, BLOCK_ROWS, len(parameters[0]))
-        blocks = (part.split(BLOCK_ROWS) for part in (pairs, least, slopes))
-        for x, out, slope in zip(*blocks, strict=True):
-            hidden_a, a = _values(critics[0], x, scratch[0])
-            hidden_b, b = _values(critics[1], x, scratch[1])
-            torch.minimum(a[:, 0], b[:, 0], out=out)
-            if ctx.needs_input_grad[1]:
-                # Equal values share the gradient, as in torch.minimum.
-                share = 0.5 * (1 + (b - a).sign())
-                torch.mm(hidden_a.sign_(), weighted[0], out=slope).mul_(share)
-                slope.addcmul_(hidden_b.sign_() @ weighted[1], 1 - share)
-        ctx.save_for_backward(slopes)
+        first_a, bias_a, last_a, last_bias_a, first_b, bias_b, last_b, last_bias_b = parameters
+        rows, least = with_ones(states, actions), states.new_empty(len(states))
+        active_a = rows @ with_bias(first_a, bias_a).t()
+        active_b = rows @ with_bias(first_b, bias_b).t()
+        lasts, biases = torch.cat([last_a, last_b]), torch.cat([last_bias_a, last_bias_b])
+        arrays = active_a, active_b, lasts.detach(), biases.detach(), least
+        _take_lesser(*(array.numpy() for array in arrays))
+        if ctx.needs_input_grad[1]:
+            width = states.shape[1]
+            slopes = active_a @ (last_a.t() * first_a[:, width:])
+            slopes.addmm_(active_b, last_b.t() * first_b[:, width:])
+            ctx.save_for_backward(slopes)
         return least
 
     @staticmethod

@@ -30,11 +30,12 @@ from gems.agents.base import (
 )
 from gems.agents.belief import Belief
 from gems.agents.context import Context
-from gems.compiled import exponentials, jit_fused
+from gems.compiled import exp, jit_fused
 from gems.config import AgentConfig, ReinforceConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
 from gems.rankers.topk import top_items
+from gems.selection import largest
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 
@@ -53,8 +54,9 @@ def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action:
     """Draw each rank's item: the first whose cumulated weight exceeds its draw of the total."""
     observe(arrays.belief, seen.slate, seen.clicks, states[0])
     weights = outputs_of(arrays.net, states[0])[: arrays.n_items]
-    weights -= weights.max()
-    exponentials(weights)
+    greatest = weights[largest(weights)]
+    for item in range(arrays.n_items):
+        weights[item] = exp(weights[item] - greatest)
     total = np.float64(0)
     cumulated = np.empty(arrays.n_items, dtype=np.float64)
     for item in range(arrays.n_items):

@@ -32,14 +32,11 @@ from gems.agents.base import (
 )
 from gems.agents.belief import Belief
 from gems.agents.critics import Critics
-from gems.compiled import LANES, jit_fused, tanh
+from gems.agents.gaussian import LOG_STD_MAX, LOG_STD_MIN, Gaussian
+from gems.compiled import LANES, exp, jit_fused, tanh
 from gems.config import AgentConfig, SACConfig
 from gems.data.replay import Batch
-from gems.networks import MLP
 from gems.simulator.simulator import Observation
-
-LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
-HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
 
 
 class SACArrays(NamedTuple):
@@ -62,7 +59,7 @@ def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action:
     sampled = np.zeros(-(-dim // LANES) * LANES, dtype=np.float32)
     for d in range(dim):
         log_std = min(max(outputs[dim + d], np.float32(LOG_STD_MIN)), np.float32(LOG_STD_MAX))
-        squashed = tanh(outputs[d] + np.exp(log_std) * draws[d])
+        squashed = tanh(outputs[d] + exp(log_std) * draws[d])
         sampled[d] = arrays.center[d] + arrays.scale[d] * squashed
     for d in range(action.shape[0]):
         action[d] = sampled[d]
@@ -77,86 +74,6 @@ class Ranker(Protocol):
 
     def rank(self, actions: Tensor) -> Tensor:
         """Slates (n, slate size) of actions (n, action dim)."""
-
-
-class Sampled(NamedTuple):
-    """Actions (m, D) and their log-probabilities (m,), without the scale of the action."""
-
-    actions: Tensor
-    log_prob: Tensor
-
-
-def squash(outputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Draws (m, D) of Gaussians squashed by tanh, and their log-probabilities (m,).
-
-    Args:
-        outputs: (m, 2 D), means and then log standard deviations before they are bounded.
-        noise: (m, D), standard normal.
-    """
-    mean, log_std = outputs.chunk(2, dim=-1)
-    log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
-    squashed = torch.tanh(mean + log_std.exp() * noise)
-    log_prob = -0.5 * noise.square() - HALF_LOG_2PI - log_std
-    return squashed, (log_prob - torch.log(1 - squashed.square() + 1e-6)).sum(-1)
-
-
-class _Squashed(torch.autograd.Function):
-    """``squash`` with its gradient in few operations."""
-
-    @staticmethod
-    def forward(ctx: Any, outputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        squashed, log_prob = squash(outputs, noise)
-        ctx.save_for_backward(outputs, noise, squashed)
-        return squashed, log_prob
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        outputs, noise, squashed = ctx.saved_tensors
-        d_squashed, d_log_prob = grads[0], grads[1].unsqueeze(-1)
-        raw = outputs.chunk(2, dim=-1)[1]
-        log_std = raw.clamp(LOG_STD_MIN, LOG_STD_MAX)
-        d_outputs = torch.empty_like(outputs)
-        d_mean, d_log_std = d_outputs.chunk(2, dim=-1)
-        slope = 1 - squashed.square()
-        through_log = (2 * d_log_prob) * squashed / (slope + 1e-6)
-        torch.mul(d_squashed + through_log, slope, out=d_mean)
-        torch.sub(d_mean * (log_std.exp() * noise), d_log_prob, out=d_log_std)
-        d_log_std *= raw == log_std
-        return d_outputs, None
-
-
-class Gaussian(nn.Module):
-    """Policy head: a Gaussian squashed by tanh into the bounds of the action."""
-
-    center: Tensor
-    scale: Tensor
-
-    def __init__(self, center: Tensor, scale: Tensor, config: AgentConfig) -> None:
-        """Take the bounds, both (D,)."""
-        super().__init__()
-        self.net = MLP(config.state_dim, config.hidden_dim, 2 * len(center))
-        self.register_buffer("center", center.clone())
-        self.register_buffer("scale", scale.clone())
-
-    def mean_action(self, states: Tensor) -> Tensor:
-        """Deterministic actions (m, D)."""
-        mean = self.net(states).chunk(2, dim=-1)[0]
-        return self.center + self.scale * torch.tanh(mean)
-
-    def sample(self, outputs: Tensor, generator: torch.Generator) -> Sampled:
-        """Reparametrised actions with their log-probabilities, from the network's outputs."""
-        noise = self.noise(outputs[:, : len(self.center)], generator)
-        squashed, log_prob = _Squashed.apply(outputs, noise)
-        return Sampled(self.center + self.scale * squashed, log_prob)
-
-    def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """Standard normal draws of the shape of ``like``."""
-        return torch.randn(like.shape, generator=generator, device=like.device)
-
-    def middle_half(self, n: int, generator: torch.Generator) -> Tensor:
-        """Actions of the random phase: uniform over the middle half of the range, (n, D)."""
-        uniform = torch.rand(n, len(self.center), generator=generator, device=self.center.device)
-        return self.center + self.scale * (uniform - 0.5)
 
 
 class SACPolicy(Policy):

@@ -54,8 +54,7 @@ class WkNNArrays(NamedTuple):
         by_slot: whether the action is read slot after slot.
         ranks_by_critic: whether candidates are ranked with the critic's belief.
         state: the critic's first layer for states alone.
-        single: as in ``ranking.Projection``.
-        rest: likewise.
+        added: as ``ranking.project`` gives it.
         last: (hidden,) output weights of the critic.
     """
 
@@ -67,8 +66,7 @@ class WkNNArrays(NamedTuple):
     by_slot: bool
     ranks_by_critic: bool
     state: LayerArrays
-    single: Array
-    rest: Array
+    added: Array
     last: Array
 
 
@@ -94,7 +92,7 @@ def _rank(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> None:
     hidden = arrays.state.bias.copy()
     add_product(hidden, state, arrays.state.weight)
     base[0] = hidden[: base.shape[1]]
-    slate[:] = ranking.greedy(base, candidates, arrays.single, arrays.rest, arrays.last)[0]
+    slate[:] = ranking.greedy(base, candidates, arrays.added, arrays.last)[0]
 
 
 class WkNNPolicy(SACPolicy):
@@ -126,7 +124,7 @@ class WkNNPolicy(SACPolicy):
         """Start ``n`` users; the critic stays as it is until the next start."""
         super().begin(n)
         self.critic_belief.begin(n)
-        self._projection = ranking.project(self.critic, self.bounds.table)
+        self._added = ranking.project(self.critic, self.bounds.table)
 
     def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
         """Sample an action and map it to a slate; learners need the slate only."""
@@ -136,13 +134,12 @@ class WkNNPolicy(SACPolicy):
         """Slates of ``actions``, ranked with the actor's or the critic's belief."""
         if self.config.ranking_state == "critic":
             states = self.critic_belief.observe(observation)
-        return self.choose(actions, states, self._projection)
+        return self.choose(actions, states, self._added)
 
     def ranker_arrays(self) -> WkNNArrays:
         """The item table, and the ranking critic as it is now."""
         table, config, first = self.bounds.table, self.config, self.critic.first
         width = self.belief.gru.hidden_size
-        projection = ranking.project(self.critic, table)
         weight = padded(first.weight[:, :width].t(), rows=LANES)
         return WkNNArrays(
             belief_arrays(self.critic_belief.items.weight, self.critic_belief.gru),
@@ -153,12 +150,11 @@ class WkNNPolicy(SACPolicy):
             config.query_layout == "slot_dim",
             config.ranking_state == "critic",
             LayerArrays(weight.numpy(), padded(first.bias).numpy()),
-            projection.single.numpy(),
-            projection.rest.numpy(),
+            ranking.project(self.critic, table).numpy(),
             self.critic.last.weight.detach()[0].numpy(),
         )
 
-    def choose(self, actions: Tensor, states: Tensor, projection: ranking.Projection) -> Tensor:
+    def choose(self, actions: Tensor, states: Tensor, added: Tensor) -> Tensor:
         """Slates (m, slate size) of actions (m, slate size x dim), given the ranking states."""
         if self.config.query_layout == "slot_dim":
             queries = actions.unflatten(-1, (SLATE_SIZE, -1))
@@ -166,7 +162,7 @@ class WkNNPolicy(SACPolicy):
             queries = actions.unflatten(-1, (-1, SLATE_SIZE)).transpose(1, 2)
         found = ranking.nearest(queries, self.bounds.table, self.config.neighbours)
         if found.device.type == "cpu":
-            return ranking.greedy_slates(self.critic, states, found, projection)
+            return ranking.greedy_slates(self.critic, states, found, added)
         return ranking.greedy_slates_plain(self.critic, states, found, self.bounds.table)
 
 
@@ -189,8 +185,8 @@ class SACWkNN(SAC):
         """The slates that the actions lead to, embedded."""
         ranks_by_critic = self.policy.config.ranking_state == "critic"
         states = critic_states if ranks_by_critic else actor_states
-        projection = ranking.project(self.policy.critic, self.policy.bounds.table)
-        return self.policy.bounds.embed(self.policy.choose(actions, states, projection))
+        added = ranking.project(self.policy.critic, self.policy.bounds.table)
+        return self.policy.bounds.embed(self.policy.choose(actions, states, added))
 
 
 def wknn(context: Context) -> SACWkNN:

@@ -34,7 +34,7 @@ from gems.agents.base import (
 )
 from gems.agents.belief import Belief
 from gems.agents.context import Context
-from gems.compiled import add_product, exponentials, jit_fused, padded
+from gems.compiled import add_product, exp, jit_fused, padded
 from gems.config import AgentConfig, SlateQConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
@@ -120,12 +120,10 @@ def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action:
                 effective[d] = 0
     scores = np.zeros_like(values)
     add_product(scores, effective, arrays.by_dim)
-    for item in range(scores.shape[0]):
-        scores[item] = -arrays.sharpness * (scores[item] - arrays.threshold)
-    # Not ``sigmoid``: relevances near 0 must keep their order.
-    exponentials(scores)
     for item in range(values.shape[0]):
-        values[item] /= np.float32(1) + scores[item]
+        # Not ``sigmoid``: relevances near 0 must keep their order.
+        odds = exp(-arrays.sharpness * (scores[item] - arrays.threshold))
+        values[item] /= np.float32(1) + odds
     top_k(values[: arrays.n_items], slate)
 
 

@@ -1,12 +1,12 @@
 """Wolpertinger ranker: nearest items of each slot, then a greedy choice by a critic (Section 6)."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gems.compiled import jit_reordered
 from gems.networks import MLP
 from gems.selection import top_k_rows
 from gems.simulator.kernels import SLATE_SIZE
@@ -58,45 +58,33 @@ def greedy_slates_plain(
     return slates
 
 
-class Projection(NamedTuple):
-    """What every item adds to the critic's hidden layer, for the compiled greedy choice.
+def project(critic: MLP, table: Tensor) -> Tensor:
+    """What the items of ``table`` add to the critic's hidden layer, (slots + 1, items, hidden).
 
-    Attributes:
-        single: (slots, items, hidden), in that slot.
-        rest: (slots, items, hidden), in that slot and all after it.
+    Each in a slot and all slots after it; the last part is 0.
     """
-
-    single: Tensor
-    rest: Tensor
-
-
-def project(critic: MLP, table: Tensor) -> Projection:
-    """Project the items of ``table`` by the first layer of ``critic``."""
     weight = critic.first.weight.detach()
     by_slot = weight[:, -SLATE_SIZE * table.shape[1] :].unflatten(1, (SLATE_SIZE, -1))
-    single = torch.einsum("id,hsd->sih", table, by_slot).contiguous()
-    rest = single.clone()
-    for slot in reversed(range(SLATE_SIZE - 1)):
-        rest[slot] += rest[slot + 1]
-    return Projection(single, rest)
+    onwards = by_slot.flip(1).cumsum(1).flip(1).permute(1, 2, 0)
+    added = table.new_empty(SLATE_SIZE + 1, len(table), len(weight))
+    added[-1] = 0
+    torch.matmul(table, onwards, out=added[:-1])
+    return added
 
 
-def greedy_slates(
-    critic: MLP, states: Tensor, candidates: Tensor, projection: Projection
-) -> Tensor:
+def greedy_slates(critic: MLP, states: Tensor, candidates: Tensor, added: Tensor) -> Tensor:
     """``greedy_slates_plain`` on the CPU: the first layer is linear, so its parts are summed."""
     first, last = critic.first, critic.last
     base = states @ first.weight.detach()[:, : states.shape[1]].t() + first.bias.detach()
-    arrays = (candidates, projection.single, projection.rest, last.weight.detach()[0])
-    slates = greedy(base.detach().numpy(), *(array.numpy() for array in arrays))
-    return torch.from_numpy(slates)
+    arrays = base, candidates, added, last.weight[0]
+    return torch.from_numpy(greedy(*(array.detach().numpy() for array in arrays)))
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz", "nnan"})
-def greedy(base: Any, candidates: Any, single: Any, rest: Any, last: Any) -> Any:
+@jit_reordered
+def greedy(base: Any, candidates: Any, added: Any, last: Any) -> Any:
     """Choose slates (m, slots); ``base`` (m, hidden) is the states' part and is overwritten.
 
-    Slot by slot over all rows, so that one slot's projections stay in the cache.
+    Slot by slot over all rows, so that what one slot adds stays in the cache.
     """
     m, slots, count = candidates.shape
     slates = np.empty((m, slots), dtype=np.int64)
@@ -107,16 +95,16 @@ def greedy(base: Any, candidates: Any, single: Any, rest: Any, last: Any) -> Any
             best = np.float32(-np.inf)
             chosen = candidates[row, slot, 0]
             for c in range(count):
-                added = rest[slot, candidates[row, slot, c]]
+                onwards = added[slot, candidates[row, slot, c]]
                 value = zero
                 for h in range(hidden.shape[0]):
-                    unit = hidden[h] + added[h]
+                    unit = hidden[h] + onwards[h]
                     value += last[h] * (unit if unit > zero else zero)
                 if value > best:
                     best = value
                     chosen = candidates[row, slot, c]
             slates[row, slot] = chosen
-            added = single[slot, chosen]
+            onwards, later = added[slot, chosen], added[slot + 1, chosen]
             for h in range(hidden.shape[0]):
-                hidden[h] += added[h]
+                hidden[h] += onwards[h] - later[h]
     return slates
