@@ -12,12 +12,13 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import extending, types
 from torch import Tensor
 
+from gems.vectors import add_tile, as_float, as_int
+
 LANES = 32
-_intrinsic: Any = extending.intrinsic
+# Rows of a product whose sums are made together.
+ROWS = 5
 _F = np.float32
 _PACKAGE = Path(__file__).parent
 
@@ -95,22 +96,6 @@ def sigmoid(x: Any) -> Any:
     return _HALF * tanh(_HALF * x) + _HALF
 
 
-@_intrinsic
-def _as_float(context: Any, bits: Any) -> Any:
-    """The float32 with the bits of an int32."""
-    return types.float32(types.int32), lambda c, builder, s, args: builder.bitcast(
-        args[0], ir.FloatType()
-    )
-
-
-@_intrinsic
-def _as_int(context: Any, value: Any) -> Any:
-    """The int32 with the bits of a float32."""
-    return types.int32(types.float32), lambda c, builder, s, args: builder.bitcast(
-        args[0], ir.IntType(32)
-    )
-
-
 # Polynomials of exp on half an octave around 0 and of log on one around 1, and ln 2 in two parts,
 # those of Cephes; exponents are bits 23 to 30 of a float32, 127 for 1.
 _LOG2_E, _LN2_HIGH, _LN2_LOW = _F(1.44269504088896341), _F(0.693359375), _F(-2.12194440e-4)
@@ -150,16 +135,16 @@ def exp(x: Any) -> Any:
     octave = np.floor(x * _LOG2_E + _HALF)
     r = (x - octave * _LN2_HIGH) - octave * _LN2_LOW
     series = _C2 + r * (_C3 + r * (_C4 + r * (_C5 + r * (_C6 + r * _C7))))
-    power = _as_float(np.int32((np.int32(octave) + 127) << 23))
+    power = as_float(np.int32((np.int32(octave) + 127) << 23))
     return (r * r * series + r + _ONE) * power
 
 
 @jit_fused
 def log(x: Any) -> Any:
     """Logarithm of a positive normal float32 to 2 units in the last place."""
-    bits = _as_int(x)
+    bits = as_int(x)
     octave = np.float32(np.int32((bits >> 23) - 127))
-    m = _as_float(np.int32((bits & 0x7FFFFF) | 0x3F800000))
+    m = as_float(np.int32((bits & 0x7FFFFF) | 0x3F800000))
     octave, m = (octave + _ONE, _HALF * m) if m > _SQRT2 else (octave, m)
     r = m - _ONE
     series = _L3 + r * (
@@ -177,6 +162,17 @@ def add_product(out: Any, vector: Any, matrix: Any) -> None:
         p, q, r, s = matrix[j], matrix[j + 1], matrix[j + 2], matrix[j + 3]
         for k in range(out.shape[0]):
             out[k] += (a * p[k] + b * q[k]) + (c * r[k] + d * s[k])
+
+
+@jit_fused
+def add_products(out: Any, vectors: Any, matrix: Any) -> None:
+    """``out`` (m, n) += ``vectors`` (m, k and more) x ``matrix`` (k, n); n in ``LANES``."""
+    whole = out.shape[0] - out.shape[0] % ROWS
+    for column in range(0, out.shape[1], LANES):
+        for row in range(0, whole, ROWS):
+            add_tile(out, vectors, matrix, row, column, ROWS, LANES)
+        for row in range(whole, out.shape[0]):
+            add_tile(out, vectors, matrix, row, column, 1, LANES)
 
 
 def padded(values: Tensor, *, rows: int = 4, columns: int = LANES) -> Tensor:

@@ -14,7 +14,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 from torch import nn
 
-from gems.agents.gru import gru_step, look_up
+from gems.agents.gru import by_gate, gru_step, look_up
 from gems.compiled import LANES, add_product, jit, jit_fused, padded
 from gems.networks import MLP
 from gems.simulator.kernels import play_user
@@ -23,13 +23,13 @@ Array = NDArray[np.float32]
 
 
 class BeliefArrays(NamedTuple):
-    """A belief encoder: its item table and a GRU of ``width``, transposed and padded."""
+    """A belief encoder: its item table and a GRU of ``width``, padded as in ``gru_step``."""
 
     width: int
     table: Array
     weight_in: Array
     bias_in: Array
-    weight: Array
+    weights: Array
     bias: Array
 
 
@@ -62,12 +62,7 @@ def net_arrays(net: MLP) -> NetArrays:
 def belief_arrays(table: torch.Tensor, gru: nn.GRU) -> BeliefArrays:
     """Copy a belief encoder; the item table is shared."""
     weight_in, weight, bias_in, bias = gru.all_weights[0]
-    arrays = (
-        padded(weight_in.t()),
-        padded(bias_in),
-        padded(weight.t(), rows=LANES),
-        padded(bias),
-    )
+    arrays = padded(weight_in.t()), padded(bias_in), *by_gate(weight, bias)
     rows = table.detach().numpy()
     return BeliefArrays(gru.hidden_size, rows, *(array.numpy() for array in arrays))
 
@@ -75,15 +70,14 @@ def belief_arrays(table: torch.Tensor, gru: nn.GRU) -> BeliefArrays:
 @jit_fused
 def observe(belief: Any, slate: Any, clicks: Any, state: Any) -> None:
     """Move ``state`` (H and padding,) on by one observation."""
-    gates = belief.bias.shape[0]
     inputs = np.zeros(belief.weight_in.shape[0], dtype=np.float32)
-    one = slate.reshape(1, -1), clicks.reshape(1, -1), inputs.reshape(1, -1)
+    one = slate.reshape(1, 1, -1), clicks.reshape(1, 1, -1), inputs.reshape(1, 1, -1)
     look_up(belief.table, one[0], one[1], one[2])
     projected = belief.bias_in.copy()
     add_product(projected, inputs, belief.weight_in)
-    hidden, gate = np.empty(gates, dtype=np.float32), np.empty(gates, dtype=np.float32)
-    projected = projected[: 3 * belief.width]
-    gru_step(projected, belief.weight, belief.bias, state, hidden, gate)
+    gates = np.zeros((4, 1, belief.bias.shape[1]), dtype=np.float32)
+    projected = projected[: 3 * belief.width].reshape(1, -1)
+    gru_step(projected, belief.weights, belief.bias, state.reshape(1, -1), gates)
 
 
 @jit_fused
@@ -222,7 +216,7 @@ def play_episode(
         tastes: (turns + 1, 20) float32, written from entry 1 on; no columns if not wanted.
         bored: (turns + 1, topics) bool, likewise.
     """
-    states = np.zeros((2, arrays.belief.weight.shape[0]), dtype=np.float32)
+    states = np.zeros((2, arrays.belief.bias.shape[1]), dtype=np.float32)
     scratch = np.empty(catalogue.by_dim.shape[1], dtype=np.float32)
     scores = np.empty(slates.shape[1], dtype=np.float32)
     for turn in range(len(draws)):

@@ -3,6 +3,9 @@
 Compiled are the loop over turns and the look-up of items; projections of the inputs and gradients
 of the weights are matrix products over all turns at once. ``torch.nn.GRU`` over ``torch.cat`` of
 embedded items and clicks is the reference it is tested against.
+
+Gates are (n, W) matrices, W being the width H of the state and padding, so that loops over all
+users fill the vector registers; turns come first everywhere inside.
 """
 
 from typing import Any
@@ -11,105 +14,136 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gems.compiled import add_product, jit_fused, padded, sigmoid, tanh
+from gems.compiled import add_products, jit_fused, padded, sigmoid, tanh
 
 _ONE = np.float32(1)
 
 
 @jit_fused
 def look_up(table: Any, slates: Any, clicks: Any, out: Any) -> None:
-    """Each item's row of ``table`` followed by its click, slot after slot: (m, slots (dim + 1))."""
+    """Each item's row of ``table`` followed by its click, slot after slot.
+
+    Args:
+        table: (items, dim).
+        slates: (n, T, slots).
+        clicks: (n, T, slots).
+        out: (T, n, slots (dim + 1)) written.
+    """
     dim = table.shape[1]
-    for row in range(slates.shape[0]):
-        for slot in range(slates.shape[1]):
-            item, at = table[slates[row, slot]], slot * (dim + 1)
-            for k in range(dim):
-                out[row, at + k] = item[k]
-            out[row, at + dim] = clicks[row, slot]
+    for turn in range(slates.shape[1]):
+        for u in range(slates.shape[0]):
+            for slot in range(slates.shape[2]):
+                item, at = table[slates[u, turn, slot]], slot * (dim + 1)
+                for k in range(dim):
+                    out[turn, u, at + k] = item[k]
+                out[turn, u, at + dim] = clicks[u, turn, slot]
 
 
 @jit_fused
 def _scatter(grad: Any, slates: Any, out: Any) -> None:
     """Gradient of the table (items, dim) from that of ``look_up``'s output."""
     dim = out.shape[1]
-    for row in range(slates.shape[0]):
-        for slot in range(slates.shape[1]):
-            item, at = out[slates[row, slot]], slot * (dim + 1)
-            for k in range(dim):
-                item[k] += grad[row, at + k]
+    for turn in range(slates.shape[1]):
+        for u in range(slates.shape[0]):
+            for slot in range(slates.shape[2]):
+                item, at = out[slates[u, turn, slot]], slot * (dim + 1)
+                for k in range(dim):
+                    item[k] += grad[turn, u, at + k]
 
 
-@jit_fused
-def gru_step(x: Any, weight_t: Any, bias: Any, state: Any, hidden: Any, gate: Any) -> None:
-    """One turn: ``state`` (H and padding) moves on in place.
+def by_gate(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden weights, transposed, and biases as ``gru_step`` takes them.
 
     Args:
-        x: (3 H,) projected input.
-        weight_t: (H and padding, 3 H and padding) hidden weights, transposed.
-        bias: (3 H and padding,) hidden bias.
-        state: (H and padding,).
-        hidden: (3 H and padding,) scratch.
-        gate: (3 H and padding,) written: r, z and n.
+        weight: (3 H, H).
+        bias: (3 H,).
     """
-    width = x.shape[0] // 3
-    hidden[:] = bias
-    add_product(hidden, state, weight_t)
-    for k in range(x.shape[0]):
-        gate[k] = x[k] + hidden[k]
-    # The last third is not needed yet, but whole vectors are the faster ones.
-    for k in range(gate.shape[0]):
-        gate[k] = sigmoid(gate[k])
-    for k in range(width):
-        gate[2 * width + k] = x[2 * width + k] + gate[k] * hidden[2 * width + k]
-    for k in range(width):
-        z, new = gate[width + k], tanh(gate[2 * width + k])
-        gate[2 * width + k] = new
-        state[k] = (_ONE - z) * new + z * state[k]
+    weights = torch.stack([padded(part.t()) for part in weight.chunk(3)])
+    return weights, torch.stack([padded(part) for part in bias.chunk(3)])
 
 
 @jit_fused
-def _forward(inputs: Any, weight_t: Any, bias: Any, states: Any, gates: Any) -> None:
-    """States (n, T, H) and gates r, z, n, hidden part of n (n, T, 4 H) from projected inputs."""
-    n, turns, width = states.shape
-    state = np.zeros(weight_t.shape[0], dtype=np.float32)
-    hidden, gate = np.zeros_like(bias), np.zeros_like(bias)
+def gru_step(x: Any, weights: Any, bias: Any, states: Any, gates: Any) -> None:
+    """One turn of n users: ``states`` (n, W) move on in place.
+
+    Args:
+        x: (n, 3 H) projected inputs.
+        weights: (3, H and padding, W) hidden weights by gate, transposed.
+        bias: (3, W).
+        states: (n, W).
+        gates: (4, n, W) written: r, z, the hidden part of n, and n, whose padding must be 0.
+    """
+    n, width = x.shape[0], x.shape[1] // 3
+    for gate in range(3):
+        gates[gate] = bias[gate]
+        add_products(gates[gate], states, weights[gate])
     for u in range(n):
-        state[:] = 0
-        for t in range(turns):
-            gru_step(inputs[u, t], weight_t, bias, state, hidden, gate)
-            for k in range(width):
-                states[u, t, k] = state[k]
-                gates[u, t, 3 * width + k] = hidden[2 * width + k]
-            for k in range(3 * width):
-                gates[u, t, k] = gate[k]
+        for k in range(width):
+            gates[0, u, k] += x[u, k]
+            gates[1, u, k] += x[u, width + k]
+            gates[3, u, k] = x[u, 2 * width + k]
+    planes, state = gates.reshape(4, -1), states.reshape(-1)
+    r, z, hidden, new = planes[0], planes[1], planes[2], planes[3]
+    for k in range(r.shape[0]):
+        r[k] = sigmoid(r[k])
+    for k in range(z.shape[0]):
+        z[k] = sigmoid(z[k])
+    for k in range(new.shape[0]):
+        new[k] = tanh(new[k] + r[k] * hidden[k])
+    for k in range(state.shape[0]):
+        state[k] = (_ONE - z[k]) * new[k] + z[k] * state[k]
 
 
 @jit_fused
-def _backward(grad: Any, weight: Any, states: Any, gates: Any, d_in: Any, d_hid: Any) -> None:
-    """Gradients of projected inputs and of projected states (n, T, 3 H) from those of states."""
-    n, turns, width = states.shape
-    carry = np.zeros(weight.shape[1], dtype=np.float32)
-    d_hidden = np.zeros(weight.shape[0], dtype=np.float32)
-    before = np.zeros(width, dtype=np.float32)
-    for u in range(n):
-        carry[:] = 0
-        for t in range(turns - 1, -1, -1):
-            gate, gx, gh = gates[u, t], d_in[u, t], d_hid[u, t]
+def _forward(x: Any, weights: Any, bias: Any, states: Any, gates: Any) -> None:
+    """States (T + 1, n, W), the first of them given, and gates (T, 4, n, W)."""
+    for turn in range(x.shape[0]):
+        states[turn + 1] = states[turn]
+        gru_step(x[turn], weights, bias, states[turn + 1], gates[turn])
+
+
+@jit_fused
+def _backward(grad: Any, weights: Any, states: Any, gates: Any, d_in: Any, d_hid: Any) -> None:
+    """Gradients of projected inputs and of projected states.
+
+    Args:
+        grad: (n, T, H) that of the states.
+        weights: (3, H and padding, W) hidden weights by gate.
+        states: as in ``_forward``.
+        gates: likewise.
+        d_in: (T, n, 3 H) written.
+        d_hid: (T, n, 3 H) written.
+    """
+    n, turns, width = grad.shape
+    carried = np.zeros(states.shape[1:], dtype=np.float32)
+    d_gates = np.zeros((4, *states.shape[1:]), dtype=np.float32)
+    carry, d_planes = carried.reshape(-1), d_gates.reshape(4, -1)
+    d_r, d_z, d_hidden, d_new = d_planes[0], d_planes[1], d_planes[2], d_planes[3]
+    for turn in range(turns - 1, -1, -1):
+        planes, before = gates[turn].reshape(4, -1), states[turn].reshape(-1)
+        r, z, hidden, new = planes[0], planes[1], planes[2], planes[3]
+        for u in range(n):
             for k in range(width):
-                before[k] = states[u, t - 1, k] if t > 0 else np.float32(0)
+                carried[u, k] += grad[u, turn, k]
+        # One output a loop: more would need too many checks that arrays do not overlap.
+        for k in range(carry.shape[0]):
+            d_z[k] = carry[k] * (before[k] - new[k]) * z[k] * (_ONE - z[k])
+        for k in range(carry.shape[0]):
+            d_new[k] = carry[k] * (_ONE - z[k]) * (_ONE - new[k] * new[k])
+        for k in range(carry.shape[0]):
+            d_r[k] = d_new[k] * hidden[k] * r[k] * (_ONE - r[k])
+        for k in range(carry.shape[0]):
+            d_hidden[k] = d_new[k] * r[k]
+        for k in range(carry.shape[0]):
+            carry[k] *= z[k]
+        for gate in range(3):
+            add_products(carried, d_gates[gate], weights[gate])
+        for u in range(n):
             for k in range(width):
-                r, z = gate[k], gate[width + k]
-                new, hid = gate[2 * width + k], gate[3 * width + k]
-                d = grad[u, t, k] + carry[k]
-                d_new = d * (_ONE - z) * (_ONE - new * new)
-                d_hidden[k] = gx[k] = d_new * hid * r * (_ONE - r)
-                d_hidden[width + k] = gx[width + k] = d * (before[k] - new) * z * (_ONE - z)
-                gx[2 * width + k] = d_new
-                d_hidden[2 * width + k] = d_new * r
-                carry[k] = d * z
-            for k in range(3 * width):
-                gh[k] = d_hidden[k]
-            add_product(carry, d_hidden, weight)
+                d_in[turn, u, k] = d_hid[turn, u, k] = d_gates[0, u, k]
+                d_in[turn, u, width + k] = d_hid[turn, u, width + k] = d_gates[1, u, k]
+                d_in[turn, u, 2 * width + k] = d_gates[3, u, k]
+                d_hid[turn, u, 2 * width + k] = d_gates[2, u, k]
 
 
 class _States(torch.autograd.Function):
@@ -126,31 +160,34 @@ class _States(torch.autograd.Function):
         bias_in: Tensor,
         bias: Tensor,
     ) -> Tensor:
-        shown, clicked = slates.flatten(0, 1), clicks.flatten(0, 1)
-        inputs = torch.empty(len(shown), weight_in.shape[1])
-        look_up(table.detach().numpy(), shown.numpy(), clicked.numpy(), inputs.numpy())
-        projected = torch.addmm(bias_in, inputs, weight_in.t()).view(*slates.shape[:2], -1)
-        width = weight.shape[1]
-        states = torch.empty(*slates.shape[:2], width)
-        gates = torch.empty(*slates.shape[:2], 4 * width)
-        recurrent = padded(weight.t()).numpy(), padded(bias).numpy()
-        _forward(projected.detach().numpy(), *recurrent, states.numpy(), gates.numpy())
-        ctx.save_for_backward(shown, inputs, table, weight_in, weight, states, gates)
-        return states
+        n, turns, _ = slates.shape
+        inputs = torch.empty(turns, n, weight_in.shape[1])
+        look_up(*(array.numpy() for array in (table.detach(), slates, clicks, inputs)))
+        inputs = inputs.flatten(0, 1)
+        projected = torch.addmm(bias_in, inputs, weight_in.t()).view(turns, n, -1)
+        weights, biases = by_gate(weight, bias)
+        states = torch.zeros(turns + 1, n, weights.shape[2])
+        gates = torch.zeros(turns, 4, n, weights.shape[2])
+        arrays = projected.detach(), weights, biases, states, gates
+        _forward(*(array.numpy() for array in arrays))
+        ctx.save_for_backward(slates, inputs, table, weight_in, weight, states, gates)
+        return states[1:, :, : weight.shape[1]].transpose(0, 1).contiguous()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        shown, inputs, table, weight_in, weight, states, gates = ctx.saved_tensors
-        d_inputs = torch.empty(*states.shape[:2], len(weight))
-        d_hidden = torch.empty_like(d_inputs)
-        arrays = (grads[0].contiguous(), padded(weight), states.detach(), gates, d_inputs, d_hidden)
+        slates, inputs, table, weight_in, weight, states, gates = ctx.saved_tensors
+        (turns, _, n, _), width = gates.shape, weight.shape[1]
+        d_in = torch.empty(turns, n, 3 * width)
+        d_hid = torch.empty_like(d_in)
+        weights = torch.stack([padded(part) for part in weight.chunk(3)])
+        arrays = grads[0].contiguous(), weights, states, gates, d_in, d_hid
         _backward(*(array.numpy() for array in arrays))
-        before = nn.functional.pad(states, (0, 0, 1, 0))[:, :-1].flatten(0, 1)
-        d_inputs, d_hidden = d_inputs.flatten(0, 1), d_hidden.flatten(0, 1)
-        d_table = torch.zeros_like(table)
-        _scatter((d_inputs @ weight_in).numpy(), shown.numpy(), d_table.numpy())
-        d_weight_in, d_weight = d_inputs.t() @ inputs, d_hidden.t() @ before
-        return None, None, d_table, d_weight_in, d_weight, d_inputs.sum(0), d_hidden.sum(0)
+        d_in, d_hid = d_in.flatten(0, 1), d_hid.flatten(0, 1)
+        before = states[:-1].flatten(0, 1)[:, :width]
+        d_table, d_inputs = torch.zeros_like(table), (d_in @ weight_in).view(turns, n, -1)
+        _scatter(*(array.numpy() for array in (d_inputs, slates, d_table)))
+        d_weight_in, d_weight = d_in.t() @ inputs, d_hid.t() @ before
+        return None, None, d_table, d_weight_in, d_weight, d_in.sum(0), d_hid.sum(0)
 
 
 def gru_states(gru: nn.GRU, table: Tensor, slates: Tensor, clicks: Tensor) -> Tensor:
