@@ -256,13 +256,15 @@ def test_slateq_is_told_the_simulators_relevances(catalogue):
     for _ in range(10):
         seen = simulator.step(simulator.oracle_slates())
     assert seen.bored.any()
-    told = DisclosedClicks(simulator, faulty=False).relevances(
-        torch.from_numpy(seen.users), torch.from_numpy(seen.bored)
-    )
+    clicks = DisclosedClicks(simulator, faulty=False)
+    scores = clicks.scores(torch.from_numpy(seen.users), torch.from_numpy(seen.bored))
+    told = clicks.relevances(scores)
     effective = np.where(np.repeat(seen.bored, 2, axis=1), 0, seen.users)
-    scores = effective @ catalogue.embeddings.T / catalogue.normaliser
-    true = 1 / (1 + np.exp(-100 * (scores - 0.28)))
+    expected = effective @ catalogue.embeddings.T / catalogue.normaliser
+    true = 1 / (1 + np.exp(-100 * (expected - 0.28)))
     torch.testing.assert_close(told.numpy(), true, rtol=1e-3, atol=1e-5)
+    values = torch.randn(20, N_ITEMS)
+    assert torch.equal(clicks.best_slates(scores, values), top_items(told * values))
 
 
 def test_released_slateq_zeroes_the_wrong_dimensions_of_bored_topics(catalogue):
@@ -281,8 +283,8 @@ def test_the_diversity_penalty_of_slateq_is_slate_by_slate_unless_faulty(catalog
     mixed = [int(np.flatnonzero(topics == t)[0]) for t in np.unique(topics)][:7]
     uniform = torch.tensor([*common, *mixed][:10])
     diverse = torch.tensor((mixed * 2)[:10])
-    relevances = torch.ones(2, N_ITEMS)
     slates = torch.stack([uniform, diverse])
+    relevances = torch.ones(2, 10)
     true = DisclosedClicks(simulator, faulty=False).click_probabilities(slates, relevances)
     faulty = DisclosedClicks(simulator, faulty=True).click_probabilities(slates, relevances)
     torch.testing.assert_close(true[0] * 3, true[1])

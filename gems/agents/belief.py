@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gems.agents.gru import gru_states
+from gems.agents.gru import GRUTurns, gru_states
 from gems.config import AgentConfig
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
@@ -31,13 +31,16 @@ class Belief(nn.Module):
     def begin(self, n: int) -> None:
         """Start ``n`` users at a state of 0, to be observed turn by turn."""
         self._state = torch.zeros(n, self.gru.hidden_size, device=self.items.weight.device)
+        if self._state.device.type == "cpu":
+            self._turns = GRUTurns(self.gru, self.items.weight, n)
 
     def observe(self, observation: Observation) -> Tensor:
         """States (n, state) of the users after one more observation."""
-        device = self._state.device
+        if self._state.device.type == "cpu":
+            return self._turns.observe(observation.slates, observation.clicks)
         inputs = self._inputs(
-            torch.from_numpy(observation.slates).to(device),
-            torch.from_numpy(observation.clicks).to(device, torch.float32),
+            torch.from_numpy(observation.slates).to(self._state.device),
+            torch.from_numpy(observation.clicks).to(self._state.device, torch.float32),
         )
         self._state = torch.gru_cell(inputs, self._state, *self.gru.all_weights[0])
         return self._state

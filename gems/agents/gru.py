@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gems.compiled import add_products, jit_fused, padded, sigmoid, tanh
@@ -200,3 +201,24 @@ def gru_states(gru: nn.GRU, table: Tensor, slates: Tensor, clicks: Tensor) -> Te
         clicks: (n, T, slots) float32.
     """
     return _States.apply(slates.contiguous(), clicks.contiguous(), table, *gru.all_weights[0])
+
+
+class GRUTurns:
+    """The same GRU turn by turn, without gradients."""
+
+    def __init__(self, gru: nn.GRU, table: Tensor, n: int) -> None:
+        """Start ``n`` users at a state of 0; the weights are those of now."""
+        weight_in, weight, bias_in, bias = (part.detach() for part in gru.all_weights[0])
+        self._table, self._width = table.detach().numpy(), weight.shape[1]
+        self._weight_in, self._bias_in = weight_in.t(), bias_in
+        self._weights, self._biases = (part.numpy() for part in by_gate(weight, bias))
+        self._inputs = torch.empty(1, n, weight_in.shape[1])
+        self._states = torch.zeros(n, self._biases.shape[1])
+        self._gates = np.zeros((4, *self._states.shape), dtype=np.float32)
+
+    def observe(self, slates: NDArray[np.int64], clicks: NDArray[np.bool_]) -> Tensor:
+        """States (n, H) after one more slate with its clicks, both (n, slots)."""
+        look_up(self._table, slates[:, None], clicks[:, None], self._inputs.numpy())
+        x = torch.addmm(self._bias_in, self._inputs[0], self._weight_in)
+        gru_step(x.numpy(), self._weights, self._biases, self._states.numpy(), self._gates)
+        return self._states[:, : self._width].clone()

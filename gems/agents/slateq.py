@@ -72,15 +72,27 @@ class DisclosedClicks(nn.Module):
             last = first + topic
         self.register_buffer("mask", ((dim >= first) & (dim < last)).float(), persistent=False)
 
-    def relevances(self, users: Tensor, bored: Tensor) -> Tensor:
-        """Relevance (m, items) for users (m, 20) with bored topics (m, topics)."""
+    def scores(self, users: Tensor, bored: Tensor) -> Tensor:
+        """Scores (m, items) for users (m, 20) with bored topics (m, topics)."""
         effective = users.masked_fill(bored.float() @ self.mask > 0, 0.0)
-        scores = effective @ self.items.t()
-        return scores.sub_(self.threshold).mul_(self.sharpness).sigmoid_()
+        return effective @ self.items.t()
+
+    def relevances(self, scores: Tensor) -> Tensor:
+        """Relevance of items with these scores."""
+        return torch.sigmoid(self.sharpness * (scores - self.threshold))
+
+    def best_slates(self, scores: Tensor, values: Tensor) -> Tensor:
+        """Slates (m, slate size) of the largest relevance times value, both (m, items)."""
+        if values.device.type != "cpu":
+            return top_items(self.relevances(scores) * values)
+        slates = torch.empty(len(values), SLATE_SIZE, dtype=torch.int64)
+        arrays = [array.detach().numpy() for array in (scores, values, slates)]
+        _best_rows(*arrays, *(np.float32(x) for x in (self.sharpness, self.threshold)))
+        return slates
 
     def click_probabilities(self, slates: Tensor, relevances: Tensor) -> Tensor:
-        """Click probability of every rank of slates (m, slate size)."""
-        probability = relevances.gather(-1, slates) * self.examination
+        """Click probability of every rank of slates with these relevances, (m, slate size)."""
+        probability = relevances * self.examination
         if self.penalty == 1.0:
             return probability
         topics = functional.one_hot(self.main_topics[slates], TOPICS).sum(-2)
@@ -88,6 +100,24 @@ class DisclosedClicks(nn.Module):
             topics = topics.sum(0, keepdim=True)
         uniform = (topics >= self.diversity_threshold).any(-1, keepdim=True)
         return torch.where(uniform, probability / self.penalty, probability)
+
+
+@jit_fused
+def _weigh(values: Any, scores: Any, sharpness: Any, threshold: Any, out: Any) -> None:
+    """Values (items,) times relevances, into ``out``."""
+    for item in range(out.shape[0]):
+        # Not ``sigmoid``: relevances near 0 must keep their order.
+        odds = exp(-sharpness * (scores[item] - threshold))
+        out[item] = values[item] / (np.float32(1) + odds)
+
+
+@jit_fused
+def _best_rows(scores: Any, values: Any, slates: Any, sharpness: Any, threshold: Any) -> None:
+    """``best_slates`` row by row, so that a row's products stay in the cache."""
+    products = np.empty(values.shape[1], dtype=np.float32)
+    for row in range(values.shape[0]):
+        _weigh(values[row], scores[row], sharpness, threshold, products)
+        top_k(products, slates[row])
 
 
 class SlateQArrays(NamedTuple):
@@ -120,10 +150,7 @@ def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action:
                 effective[d] = 0
     scores = np.zeros_like(values)
     add_product(scores, effective, arrays.by_dim)
-    for item in range(values.shape[0]):
-        # Not ``sigmoid``: relevances near 0 must keep their order.
-        odds = exp(-arrays.sharpness * (scores[item] - arrays.threshold))
-        values[item] /= np.float32(1) + odds
+    _weigh(values, scores, arrays.sharpness, arrays.threshold, values)
     top_k(values[: arrays.n_items], slate)
 
 
@@ -154,7 +181,7 @@ class SlateQPolicy(Policy):
         users = torch.from_numpy(observation.users).to(device)
         bored = torch.from_numpy(observation.bored).to(device)
         values = self.net(self.belief.observe(observation))
-        slates = top_items(self.clicks.relevances(users, bored) * values)
+        slates = self.clicks.best_slates(self.clicks.scores(users, bored), values)
         if mode == "explore":
             explores = torch.rand(n, 1, generator=generator, device=device) < self.epsilon
             slates = torch.where(explores, random_slates(n, self.n_items, generator), slates)
@@ -233,10 +260,9 @@ class SlateQ(Learner):
         """Value (n, T) of the slates that would be shown next; 0 at the end of an episode."""
         clicks = self.policy.clicks
         values = self.target(following(states).flatten(0, 1))
-        relevances = clicks.relevances(
-            batch.users[:, 1:].flatten(0, 1), batch.bored[:, 1:].flatten(0, 1)
-        )
-        slates = top_items(relevances * values)
+        scores = clicks.scores(batch.users[:, 1:].flatten(0, 1), batch.bored[:, 1:].flatten(0, 1))
+        slates = clicks.best_slates(scores, values)
+        relevances = clicks.relevances(scores.gather(-1, slates))
         probability = clicks.click_probabilities(slates, relevances)
         value = (probability * values.gather(-1, slates)).sum(-1).view(states.shape[:2])
         value[:, -1] = 0
