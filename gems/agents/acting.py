@@ -17,7 +17,7 @@ from torch import nn
 from gems.agents.gru import by_gate, gru_step, look_up
 from gems.compiled import LANES, add_product, jit, jit_fused, padded
 from gems.networks import MLP
-from gems.simulator.kernels import play_user
+from gems.simulator.kernels import play_user, scratch
 
 Array = NDArray[np.float32]
 
@@ -217,7 +217,7 @@ def play_episode(
         bored: (turns + 1, topics) bool, likewise.
     """
     states = np.zeros((2, arrays.belief.bias.shape[1]), dtype=np.float32)
-    scratch = np.empty(catalogue.by_dim.shape[1], dtype=np.float32)
+    room = scratch(catalogue)
     scores = np.empty(slates.shape[1], dtype=np.float32)
     for turn in range(len(draws)):
         seen = Seen(slates[turn], clicks[turn], users.embedding[0], users.bored[0])
@@ -230,7 +230,7 @@ def play_episode(
             turn,
             catalogue,
             model,
-            scratch,
+            room,
             scores,
             clicks[turn + 1],
         )

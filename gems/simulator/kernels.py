@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gems.compiled import jit
+from gems.compiled import exp, jit
 from gems.selection import top_k
 
 TOPICS = 10
@@ -64,6 +64,26 @@ class Catalogue(NamedTuple):
     normaliser: np.float32
 
 
+class Scratch(NamedTuple):
+    """Room for one user's turn: scores of all items, a slate, a taste, counts by topic."""
+
+    scores: NDArray[np.float32]
+    best: NDArray[np.int64]
+    effective: NDArray[np.float32]
+    counts: NDArray[np.int64]
+
+
+@jit
+def scratch(catalogue: Any) -> Scratch:
+    """Room to play with the items of ``catalogue``."""
+    return Scratch(
+        np.empty(catalogue.by_dim.shape[1], dtype=np.float32),
+        np.empty(SLATE_SIZE, dtype=np.int64),
+        np.empty(DIM, dtype=np.float32),
+        np.empty(TOPICS, dtype=np.int64),
+    )
+
+
 @jit
 def score_all(user: Any, by_dim: Any, normaliser: Any, out: Any) -> None:
     """Scores of all items for one user embedding, into ``out`` (items,)."""
@@ -86,57 +106,63 @@ def effective_user(embedding: Any, bored: Any, out: Any) -> None:
 @jit
 def oracle_slates(users: Any, catalogue: Any, out: Any) -> None:
     """The short-term oracle's slates: top items by score with the effective users."""
-    scores = np.empty(catalogue.by_dim.shape[1], dtype=np.float32)
-    effective = np.empty(users.embedding.shape[1], dtype=np.float32)
+    room = scratch(catalogue)
     for u in range(out.shape[0]):
-        effective_user(users.embedding[u], users.bored[u], effective)
-        score_all(effective, catalogue.by_dim, catalogue.normaliser, scores)
-        top_k(scores, out[u])
+        effective_user(users.embedding[u], users.bored[u], room.effective)
+        score_all(room.effective, catalogue.by_dim, catalogue.normaliser, room.scores)
+        top_k(room.scores, out[u])
 
 
 @jit
-def _fill(slate: Any, effective: Any, catalogue: Any, scores: Any, best: Any) -> None:
+def _fill(slate: Any, catalogue: Any, room: Any) -> None:
     """Replace -1 by the oracle's item at that rank (step 4)."""
     missing = False
     for rank in range(slate.shape[0]):
         missing |= slate[rank] < 0
     if missing:
-        score_all(effective, catalogue.by_dim, catalogue.normaliser, scores)
-        top_k(scores, best)
+        score_all(room.effective, catalogue.by_dim, catalogue.normaliser, room.scores)
+        top_k(room.scores, room.best)
         for rank in range(slate.shape[0]):
             if slate[rank] < 0:
-                slate[rank] = best[rank]
+                slate[rank] = room.best[rank]
 
 
 @jit
 def _click(
-    slate: Any, effective: Any, uniforms: Any, catalogue: Any, model: Any, scores: Any, clicks: Any
+    slate: Any, uniforms: Any, catalogue: Any, model: Any, room: Any, scores: Any, clicks: Any
 ) -> None:
     """Scores and clicks of one slate (steps 5 and 6)."""
-    per_topic = np.zeros(TOPICS, dtype=np.int64)
+    per_topic, most = room.counts, 0
+    per_topic[:] = 0
     for rank in range(slate.shape[0]):
-        per_topic[catalogue.main_topics[slate[rank]]] += 1
-    penalised = per_topic.max() >= model.diversity_threshold
+        topic = catalogue.main_topics[slate[rank]]
+        per_topic[topic] += 1
+        most = max(most, per_topic[topic])
+    penalty = model.penalty if most >= model.diversity_threshold else np.float32(1)
     for rank in range(slate.shape[0]):
         score = np.float32(0)
         item = catalogue.embeddings[slate[rank]]
-        for d in range(item.shape[0]):
-            score += effective[d] * item[d]
-        score /= catalogue.normaliser
-        scores[rank] = score
-        attractiveness = np.float32(1) / (
-            np.float32(1) + np.exp(-model.sharpness * (score - model.relevance_threshold))
-        )
-        if penalised:
-            attractiveness /= model.penalty
+        for d in range(DIM):
+            score += room.effective[d] * item[d]
+        scores[rank] = score / catalogue.normaliser
+    for rank in range(slate.shape[0]):
+        odds = exp(-model.sharpness * (scores[rank] - model.relevance_threshold))
+        attractiveness = np.float32(1) / (np.float32(1) + odds) / penalty
         clicks[rank] = uniforms[rank] < attractiveness * model.examination[rank]
+
+
+@jit
+def _shift(log: Any) -> None:
+    """Drop the oldest entry of a log."""
+    for entry in range(log.shape[0] - 1):
+        log[entry] = log[entry + 1]
 
 
 @jit
 def _append(log: Any, count: int, value: int) -> int:
     """Append to a log of bounded length, dropping its oldest entry when full."""
     if count == log.shape[0]:
-        log[:-1] = log[1:]
+        _shift(log)
         count -= 1
     log[count] = value
     return count + 1
@@ -155,8 +181,8 @@ def _remember(
             if turn >= 0:
                 turns = _append(users.turn_log[u], turns, turn)
     while turns > 0 and turn - users.turn_log[u, 0] > model.click_lifetime:
-        users.topic_log[u, :-1] = users.topic_log[u, 1:]
-        users.turn_log[u, :-1] = users.turn_log[u, 1:]
+        _shift(users.topic_log[u])
+        _shift(users.turn_log[u])
         topics -= 1
         turns -= 1
     users.topic_count[u] = topics
@@ -191,8 +217,11 @@ def normalise(user: Any, l2_norm: bool) -> None:
 
 
 @jit
-def _boredom(users: Any, u: int, model: Any) -> None:
-    """Recover from boredom and get bored, for the coming turn (steps 1 and 2)."""
+def _boredom(users: Any, u: int, model: Any, recent: Any) -> None:
+    """Recover from boredom and get bored, for the coming turn (steps 1 and 2).
+
+    ``recent`` (topics,) has room for counts.
+    """
     bored = users.bored[u]
     timer = users.timer[u]
     for topic in range(TOPICS):
@@ -201,7 +230,7 @@ def _boredom(users: Any, u: int, model: Any) -> None:
             bored[topic] = timer[topic] > 0
         if not bored[topic]:
             timer[topic] = model.boredom_turns
-    recent = np.zeros(TOPICS, dtype=np.int64)
+    recent[:] = 0
     for entry in range(users.topic_count[u]):
         recent[users.topic_log[u, entry]] += 1
     for topic in range(TOPICS):
@@ -218,20 +247,18 @@ def play_user(
     turn: int,
     catalogue: Any,
     model: Any,
-    scratch: Any,
+    room: Any,
     scores: Any,
     clicks: Any,
 ) -> None:
-    """``play_turn`` of user ``u``; ``scratch`` has room for the scores of all items."""
-    best = np.empty(SLATE_SIZE, dtype=np.int64)
-    effective = np.empty(users.embedding.shape[1], dtype=np.float32)
-    effective_user(users.embedding[u], users.bored[u], effective)
-    _fill(slate, effective, catalogue, scratch, best)
-    _click(slate, effective, uniforms, catalogue, model, scores, clicks)
+    """``play_turn`` of user ``u``."""
+    effective_user(users.embedding[u], users.bored[u], room.effective)
+    _fill(slate, catalogue, room)
+    _click(slate, uniforms, catalogue, model, room, scores, clicks)
     _remember(users, u, slate, clicks, turn, model, catalogue.main_topics)
     if turn >= 0:
         _drift(users.embedding[u], slate, clicks, catalogue.embeddings, model)
-    _boredom(users, u, model)
+    _boredom(users, u, model, room.counts)
 
 
 @jit
@@ -257,10 +284,10 @@ def play_turn(
         scores: (n, slate size) float32, written.
         clicks: (n, slate size) bool, written.
     """
-    scratch = np.empty(catalogue.by_dim.shape[1], dtype=np.float32)
+    room = scratch(catalogue)
     for u in range(slates.shape[0]):
         play_user(
-            users, u, slates[u], uniforms[u], turn, catalogue, model, scratch, scores[u], clicks[u]
+            users, u, slates[u], uniforms[u], turn, catalogue, model, room, scores[u], clicks[u]
         )
 
 
@@ -276,8 +303,9 @@ def replay_boredom(users: Any, slates: Any, clicks: Any, model: Any, main: Any, 
         main: (items,) main topics.
         bored: written.
     """
+    recent = np.empty(TOPICS, dtype=np.int64)
     for u in range(slates.shape[0]):
         for turn in range(slates.shape[1]):
             _remember(users, u, slates[u, turn], clicks[u, turn], turn - 1, model, main)
-            _boredom(users, u, model)
+            _boredom(users, u, model, recent)
             bored[u, turn] = users.bored[u]
