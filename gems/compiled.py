@@ -124,13 +124,14 @@ _L3, _L4, _L5, _L6, _L7, _L8, _L9, _L10, _L11 = (
         7.0376836292e-2,
     )
 )
-_SMALLEST, _GREATEST, _SQRT2 = _F(-87.0), _F(88.0), _F(1.41421356237309505)
+# Their octaves are those of 0 and of infinity.
+_SMALLEST, _GREATEST, _SQRT2 = _F(-88.0), _F(89.0), _F(1.41421356237309505)
 _ONE = _F(1)
 
 
 @jit_fused
 def exp(x: Any) -> Any:
-    """Exponential of a float32 to 2 units in the last place; beyond -87 and 88 that of these."""
+    """Exponential of a float32 to 2 units in the last place; 0 below -87.6, infinite above 88.3."""
     x = min(max(x, _SMALLEST), _GREATEST)
     octave = np.floor(x * _LOG2_E + _HALF)
     r = (x - octave * _LN2_HIGH) - octave * _LN2_LOW

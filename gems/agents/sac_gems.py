@@ -18,7 +18,7 @@ from gems.agents.acting import (
 from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
-from gems.compiled import add_product, jit_fused, padded
+from gems.compiled import add_products, jit_fused, padded
 from gems.rankers.vae import GeMSRanker, load_ranker
 from gems.selection import largest
 
@@ -51,18 +51,17 @@ def _decode(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> Non
     hidden = from_rectified(arrays.second, rectified(arrays.first, action))
     rectify(hidden)
     slots = from_rectified(arrays.slots, hidden)
-    dim, size = arrays.blocks.shape[1:]
-    logits, best = np.empty(size, dtype=np.float32), np.empty(slate.shape[0], dtype=np.float32)
-    best[:] = -np.inf
+    _, dim, size = arrays.blocks.shape
+    queries = slots[: slate.shape[0] * dim].reshape(slate.shape[0], dim)
+    logits, best = np.empty((len(slate), size), dtype=np.float32), np.full(len(slate), -np.inf)
     for number in range(arrays.blocks.shape[0]):
         start = number * size
-        within = min(size, arrays.n_items - start)
+        logits[:] = 0
+        add_products(logits, queries, arrays.blocks[number])
         for slot in range(slate.shape[0]):
-            logits[:] = 0
-            add_product(logits, slots[slot * dim : (slot + 1) * dim], arrays.blocks[number])
-            found = largest(logits[:within])
-            if logits[found] > best[slot]:
-                best[slot], slate[slot] = logits[found], start + found
+            found = largest(logits[slot, : min(size, arrays.n_items - start)])
+            if logits[slot, found] > best[slot]:
+                best[slot], slate[slot] = logits[slot, found], start + found
 
 
 class GeMSPolicy(SACPolicy):
@@ -79,7 +78,7 @@ class GeMSPolicy(SACPolicy):
         vae = self.ranker.vae
         first, second = (layer for layer in vae.decoder if isinstance(layer, nn.Linear))
         layers = layer_arrays(first), layer_arrays(second), layer_arrays(vae.slate_head)
-        by_dim = padded(vae.items.weight.t(), columns=BLOCK_ITEMS)
+        by_dim = padded(vae.items.weight.t(), rows=1, columns=BLOCK_ITEMS)
         blocks = by_dim.unflatten(1, (-1, BLOCK_ITEMS)).transpose(0, 1).contiguous()
         return GeMSArrays(*layers, blocks.numpy(), vae.items.num_embeddings)
 

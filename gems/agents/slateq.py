@@ -150,8 +150,9 @@ def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action:
                 effective[d] = 0
     scores = np.zeros_like(values)
     add_product(scores, effective, arrays.by_dim)
-    _weigh(values, scores, arrays.sharpness, arrays.threshold, values)
-    top_k(values[: arrays.n_items], slate)
+    products = np.empty_like(values)
+    _weigh(values, scores, arrays.sharpness, arrays.threshold, products)
+    top_k(products[: arrays.n_items], slate)
 
 
 class SlateQPolicy(Policy):
