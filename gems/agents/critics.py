@@ -14,17 +14,6 @@ from torch.nn import functional
 from gems.compiled import jit_reordered
 from gems.networks import MLP
 
-
-def with_ones(states: Tensor, actions: Tensor) -> Tensor:
-    """Pairs and a column of ones, for ``with_bias``."""
-    return torch.cat([states, actions, states.new_ones(len(states), 1)], dim=-1)
-
-
-def with_bias(weight: Tensor, bias: Tensor) -> Tensor:
-    """Weights and biases of a layer, whose inputs end in a one: that saves passes for the bias."""
-    return torch.cat([weight, bias.unsqueeze(1)], dim=-1)
-
-
 _ZERO, _HALF, _ONE = (np.float32(x) for x in (0, 0.5, 1))
 
 
@@ -78,6 +67,16 @@ def _take_lesser(sums: Any, other: Any, lasts: Any, biases: Any, least: Any) -> 
             other[row, h] = _ONE - share if other[row, h] > _ZERO else _ZERO
 
 
+def _with_ones(states: Tensor, actions: Tensor) -> Tensor:
+    """Pairs and a column of ones, for ``_with_bias``."""
+    return torch.cat([states, actions, states.new_ones(len(states), 1)], dim=-1)
+
+
+def _with_bias(weight: Tensor, bias: Tensor) -> Tensor:
+    """Weights and biases of a layer, whose inputs end in a one: that saves passes for the bias."""
+    return torch.cat([weight, bias.unsqueeze(1)], dim=-1)
+
+
 class _Loss(torch.autograd.Function):
     """Half the sum of both mean squared errors, and the mean value of the first critic.
 
@@ -89,10 +88,10 @@ class _Loss(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, actions: Tensor, targets: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        width, rows = states.shape[1], with_ones(states, actions)
+        width, rows = states.shape[1], _with_ones(states, actions)
         d_states, grads, errors = torch.zeros_like(states), [], []
         for first, bias, last, last_bias in (parameters[:4], parameters[4:]):
-            active = rows @ with_bias(first, bias).t()
+            active = rows @ _with_bias(first, bias).t()
             error, d_last = torch.empty_like(targets), torch.zeros_like(last)
             read = (active, last.detach()[0], last_bias.detach(), targets)
             arrays = *read, error, d_last[0]
@@ -120,9 +119,9 @@ class _Least(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, actions: Tensor, *parameters: Tensor) -> Tensor:
         first_a, bias_a, last_a, last_bias_a, first_b, bias_b, last_b, last_bias_b = parameters
-        rows, least = with_ones(states, actions), states.new_empty(len(states))
-        active_a = rows @ with_bias(first_a, bias_a).t()
-        active_b = rows @ with_bias(first_b, bias_b).t()
+        rows, least = _with_ones(states, actions), states.new_empty(len(states))
+        active_a = rows @ _with_bias(first_a, bias_a).t()
+        active_b = rows @ _with_bias(first_b, bias_b).t()
         lasts, biases = torch.cat([last_a, last_b]), torch.cat([last_bias_a, last_bias_b])
         arrays = active_a, active_b, lasts.detach(), biases.detach(), least
         _take_lesser(*(array.numpy() for array in arrays))
