@@ -43,12 +43,13 @@ jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 jit_fused = numba.njit(
     cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"}
 )
-# Sums in any order too, so that vector instructions can make them.
+# Sums in any order too, so that vector instructions can make them. Not without a place for NaN:
+# training looks for it in its losses.
 jit_reordered = numba.njit(
     cache=True,
     nogil=True,
     error_model="numpy",
-    fastmath={"contract", "nsz", "arcp", "reassoc", "nnan"},
+    fastmath={"contract", "nsz", "arcp", "reassoc"},
 )
 
 # Rational approximation of tanh on (-LIMIT, LIMIT) to 4 units in the last place, that of Eigen and

@@ -17,6 +17,7 @@ from gems.config import build
 from gems.data.replay import Batch, Episodes, Replay
 from gems.networks import MLP
 from gems.rankers import wknn
+from gems.rankers.cross_entropy import item_cross_entropy
 from gems.rankers.topk import TopK, top_items
 from gems.simulator import items
 from gems.simulator.simulator import Simulator
@@ -101,6 +102,17 @@ def test_the_compiled_squashed_gaussian_equals_autograd():
     torch.autograd.backward(compiled, weights)
     torch.autograd.backward(plain, [weight.double() for weight in weights])
     torch.testing.assert_close(outputs.grad, exact.grad.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_not_a_number_stays_so_in_compiled_losses():
+    critics, rows = Critics(6, 9, 16), torch.randn(50, 15)
+    outputs, noise = torch.randn(50, 8), torch.randn(50, 4)
+    slots, table = torch.randn(50, 7), torch.randn(80, 7)
+    for values in (critics[0].first.weight.data, outputs, slots):
+        values[3, 5] = torch.nan
+    assert critics.loss(rows[:, :6], rows[:, 6:], torch.randn(50))[0].isnan()
+    assert squash(outputs, noise)[1][3].isnan()
+    assert item_cross_entropy(slots, table, torch.randint(80, (50,))).isnan()
 
 
 def test_observing_turn_by_turn_gives_the_states_of_the_whole_sequence(catalogue):
