@@ -29,7 +29,7 @@ class Belief(nn.Module):
         return self.gru(self._inputs(slates, clicks))[0]
 
     def begin(self, n: int) -> None:
-        """Start ``n`` users at a state of 0, to be observed turn by turn with the weights of now."""
+        """Start ``n`` users at a state of 0, to be observed with the weights of now."""
         device = self.items.weight.device
         if device.type == "cpu":
             self._turns = GRUTurns(self.gru, self.items.weight, n)
