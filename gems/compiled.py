@@ -1,4 +1,4 @@
-"""What all compiled loops share: numba's decorator, a product with a vector, tanh and sigmoid.
+"""What all compiled loops share: numba's decorators, elementary functions, products.
 
 Loops are over buffers whose width is a multiple of ``LANES``, which fills the vector registers of
 current processors; what is added to reach it is zero.
@@ -153,7 +153,9 @@ def log(x: Any) -> Any:
         _L4 + r * (_L5 + r * (_L6 + r * (_L7 + r * (_L8 + r * (_L9 + r * (_L10 + r * _L11))))))
     )
     square = r * r
-    return octave * _LN2_HIGH + (r + (octave * _LN2_LOW - _HALF * square + square * r * series))
+    low = octave * _LN2_LOW - _HALF * square + square * r * series
+    # The difference is 0, or not a number where x is none.
+    return octave * _LN2_HIGH + (r + low) + (x - x)
 
 
 @jit_fused
@@ -168,7 +170,10 @@ def add_product(out: Any, vector: Any, matrix: Any) -> None:
 
 @jit_fused
 def add_products(out: Any, vectors: Any, matrix: Any) -> None:
-    """``out`` (m, n) += ``vectors`` (m, k and more) x ``matrix`` (k, n); n in ``LANES``."""
+    """``out`` (m, n) += ``vectors`` (m, k or wider) x ``matrix`` (k, n).
+
+    All are C-contiguous, and n is a multiple of ``LANES``.
+    """
     whole = out.shape[0] - out.shape[0] % ROWS
     for column in range(0, out.shape[1], LANES):
         for row in range(0, whole, ROWS):

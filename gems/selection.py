@@ -1,4 +1,8 @@
-"""The largest of many values, looked for by vector instructions (compiled, on the CPU)."""
+"""The largest of many values, looked for by vector instructions (compiled, on the CPU).
+
+Values are C-contiguous float32. NaN is never among the largest, but ``largest`` may then miss the
+largest of the others.
+"""
 
 from typing import Any
 
@@ -35,7 +39,7 @@ def _candidates(values: Any, k: int, maxima: Any, found: Any) -> int:
 
 @jit
 def _top_k(values: Any, out: Any, maxima: Any, found: Any, best: Any) -> None:
-    """``top_k`` with room for ``WIDE`` maxima, all indices, and ``len(out)`` values."""
+    """``top_k`` with room for ``GROUPS`` maxima, all indices, and ``len(out)`` values."""
     k = out.shape[0]
     best[:] = _LOWEST
     out[:] = 0
@@ -57,13 +61,13 @@ def top_k(values: Any, out: Any) -> None:
     """Indices of the largest ``len(out)`` values in descending order; ties to the lower index."""
     found = np.empty(values.shape[0], dtype=np.int64)
     best = np.empty(out.shape[0], dtype=np.float32)
-    _top_k(values, out, np.empty(WIDE, dtype=np.float32), found, best)
+    _top_k(values, out, np.empty(GROUPS, dtype=np.float32), found, best)
 
 
 @jit
 def top_k_rows(values: Any, out: Any) -> None:
     """``top_k`` of every row of ``values`` (n, items), into ``out`` (n, k)."""
-    maxima = np.empty(WIDE, dtype=np.float32)
+    maxima = np.empty(GROUPS, dtype=np.float32)
     found = np.empty(values.shape[1], dtype=np.int64)
     best = np.empty(out.shape[1], dtype=np.float32)
     for row in range(values.shape[0]):
@@ -72,7 +76,7 @@ def top_k_rows(values: Any, out: Any) -> None:
 
 @jit
 def _largest(values: Any, maxima: Any) -> int:
-    """``largest`` with room for ``WIDE`` maxima."""
+    """``largest`` with room for ``GROUPS`` maxima."""
     n, whole, found, best = values.shape[0], 0, 0, _LOWEST
     if n >= WIDE:
         whole = n - n % WIDE
@@ -93,12 +97,12 @@ def _largest(values: Any, maxima: Any) -> int:
 @jit
 def largest(values: Any) -> int:
     """Index of the largest value, the lower one of ties."""
-    return _largest(values, np.empty(WIDE, dtype=np.float32))
+    return _largest(values, np.empty(GROUPS, dtype=np.float32))
 
 
 @jit
 def largest_of_rows(values: Any, out: Any) -> None:
     """``largest`` of every row of ``values`` (n, m), into ``out`` (n,)."""
-    maxima = np.empty(WIDE, dtype=np.float32)
+    maxima = np.empty(GROUPS, dtype=np.float32)
     for row in range(values.shape[0]):
         out[row] = _largest(values[row], maxima)

@@ -1,6 +1,7 @@
 """Vector instructions that numba has no words for, written in LLVM's language for any processor.
 
-Vectors have more lanes than any processor's: LLVM cuts them up.
+Vectors have more lanes than any processor's: LLVM cuts them up. Arrays are C-contiguous float32,
+and what is asked for must lie within them.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import extending, types
-from numba.core import cgutils
+from numba.core import cgutils, errors
 
 # Values looked at at once, and the groups of values whose maxima ``group_maxima`` gives.
 WIDE, GROUPS = 64, 16
@@ -22,6 +23,15 @@ def _floats(lanes: int) -> Any:
 
 def _places(indices: Sequence[int]) -> Any:
     return ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), list(indices))
+
+
+def _check(*arrays: Any, constants: Sequence[Any] = ()) -> None:
+    """Refuse arrays whose values do not lie side by side as float32, and numbers not constant."""
+    for array in arrays:
+        if (array.dtype, array.layout) != (types.float32, "C"):
+            raise errors.TypingError(f"needs a C-contiguous float32 array, not {array}")
+    if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
+        raise errors.TypingError("needs constant numbers of lanes")
 
 
 def _array(context: Any, builder: Any, signature: Any, args: Any, which: int) -> Any:
@@ -81,6 +91,7 @@ def first(context: Any, bits: Any) -> Any:
 @_intrinsic(prefer_literal=True)
 def reaching(context: Any, values: Any, start: Any, bound: Any, width: Any) -> Any:
     """Bit i tells whether ``values[start + i] >= bound``, for i below the constant ``width``."""
+    _check(values, constants=[width])
     lanes = width.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -97,8 +108,9 @@ def reaching(context: Any, values: Any, start: Any, bound: Any, width: Any) -> A
 def group_maxima(context: Any, values: Any, stop: Any, maxima: Any) -> Any:
     """Maxima (GROUPS,) of the first ``stop`` values whose index is the same modulo ``GROUPS``.
 
-    ``stop`` is a multiple of ``WIDE``, and not 0.
+    ``stop`` is a multiple of ``WIDE``, and not 0; no value is NaN.
     """
+    _check(values, maxima)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data, out = (_array(context, builder, signature, args, which).data for which in (0, 2))
@@ -141,13 +153,14 @@ def add_tile(
     Args:
         context: numba's.
         out: (m, n).
-        vectors: (m, k and more).
+        vectors: (m, k or wider).
         matrix: (k, n).
         row: the first row.
         column: the first column.
         rows: their number, a constant: all their sums are kept in registers.
         columns: likewise.
     """
+    _check(out, vectors, matrix, constants=[rows, columns])
     lanes = columns.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -18,6 +18,8 @@ from gems.training.rollout import rollout
 from gems.weights import save_weights
 
 N_ITEMS, TURNS, SEED = 77, 40, 3
+# Of item embeddings: the paper's, and one that is no multiple of 4, to which rows are padded.
+DIMS = 20, 18
 TRAINED = [name for name, entry in registry.METHODS.items() if entry.trained]
 
 
@@ -31,19 +33,20 @@ def models(tmp_path_factory):
     described = {"items": N_ITEMS, "vae": config.model_dump(mode="json")}
     weights = SlateVAE(N_ITEMS, config).state_dict()
     save_weights(folder / "vae.safetensors", {**weights, **bounds}, described)
-    save_weights(folder / "mf.safetensors", {"items": torch.randn(N_ITEMS, 20)}, {})
-    return {"vae": folder / "vae.safetensors", "mf": folder / "mf.safetensors"}
+    for dim in DIMS:
+        save_weights(folder / f"mf{dim}.safetensors", {"items": torch.randn(N_ITEMS, dim)}, {})
+    return folder
 
 
-def played(method, models, fidelity="released", environment="focused_divpen"):
+def played(method, models, fidelity="released", environment="focused_divpen", dim=20):
     """A policy, its simulator, and an episode in which it explored."""
-    config = build(
-        {"fidelity": fidelity, "simulator": {"turns": TURNS}, "slateq": {"epsilon_start": 0}}
-    )
+    changed = {"simulator": {"turns": TURNS}, "slateq": {"epsilon_start": 0}}
+    config = build({"fidelity": fidelity, "agent": {"embedding_dim": dim}, **changed})
+    files = {"vae": models / "vae.safetensors", "mf": models / f"mf{dim}.safetensors"}
     catalogue = items.generate(5, "focused", N_ITEMS, 1.0)
     simulator = Simulator(catalogue, registry.environment(environment), config.simulator)
     torch.manual_seed(1)
-    learner = registry.agent_builder(registry.method(method))(Context(config, simulator, **models))
+    learner = registry.agent_builder(registry.method(method))(Context(config, simulator, **files))
     episode = rollout(learner.policy, simulator, 1, "explore", SEED, "one")
     return learner.policy, simulator, episode
 
@@ -79,10 +82,13 @@ def test_users_are_those_of_the_batched_simulator(models, method):
 
 @pytest.mark.parametrize("fidelity", ["released", "paper"])
 @pytest.mark.parametrize("method", [name for name in TRAINED if name.startswith("SAC")])
+@pytest.mark.parametrize("dim", DIMS)
 @torch.inference_mode()
-def test_slates_and_actions_are_those_of_the_plain_actor(models, monkeypatch, method, fidelity):
+def test_slates_and_actions_are_those_of_the_plain_actor(
+    models, monkeypatch, method, fidelity, dim
+):
     monkeypatch.setattr(sac_gems, "BLOCK_ITEMS", 32)  # a table of several blocks
-    policy, _, episode = played(method, models, fidelity)
+    policy, _, episode = played(method, models, fidelity, dim=dim)
     noise = iter(draws_of(policy))
     policy.head.noise = lambda like, generator: next(noise).unsqueeze(0)
     policy.begin(1)

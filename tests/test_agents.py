@@ -105,14 +105,20 @@ def test_the_compiled_squashed_gaussian_equals_autograd():
 
 
 def test_what_is_not_a_number_stays_so_in_compiled_losses():
-    critics, rows = Critics(6, 9, 16), torch.randn(50, 15)
-    outputs, noise = torch.randn(50, 8), torch.randn(50, 4)
-    slots, table = torch.randn(50, 7), torch.randn(80, 7)
-    for values in (critics[0].first.weight.data, outputs, slots):
-        values[3, 5] = torch.nan
-    assert critics.loss(rows[:, :6], rows[:, 6:], torch.randn(50))[0].isnan()
-    assert squash(outputs, noise)[1][3].isnan()
-    assert item_cross_entropy(slots, table, torch.randint(80, (50,))).isnan()
+    rows, targets = torch.randn(50, 15), torch.randint(80, (50,))
+    for critic in range(2):
+        critics = Critics(6, 9, 16)
+        critics[critic].first.weight.data[3, 5] = torch.nan
+        assert critics.loss(rows[:, :6], rows[:, 6:], torch.randn(50))[0].isnan()
+        assert critics.least(rows[:, :6], rows[:, 6:]).isnan().all()
+    for output in (1, 5):  # a mean and a standard deviation
+        outputs = torch.randn(50, 8)
+        outputs[3, output] = torch.nan
+        assert squash(outputs, torch.randn(50, 4))[1][3].isnan()
+    for damaged in range(2):
+        slots_and_table = torch.randn(50, 7), torch.randn(80, 7)
+        slots_and_table[damaged][3] = torch.nan
+        assert item_cross_entropy(*slots_and_table, targets).isnan()
 
 
 def test_observing_turn_by_turn_gives_the_states_of_the_whole_sequence(catalogue):

@@ -119,8 +119,7 @@ def test_the_item_table_gets_no_gradient_from_the_decoder():
 @pytest.mark.parametrize("items", [7, 1000, 200_000])
 def test_the_fused_cross_entropy_equals_pytorchs(items):
     torch.manual_seed(0)
-    slots = torch.randn(30, 5, dtype=torch.float64, requires_grad=True)
-    table = torch.randn(items, 5, dtype=torch.float64)
+    slots, table = torch.randn(30, 5, requires_grad=True), torch.randn(items, 5)
     targets = torch.randint(items, (30,))
     fused = item_cross_entropy(slots, table, targets)
     plain = torch.nn.functional.cross_entropy(slots @ table.t(), targets)

@@ -1,8 +1,10 @@
 """The compiled look for the largest values agrees with sorting, ties included."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba.core.errors import TypingError
 
 from gems.selection import largest, largest_of_rows, top_k, top_k_rows
 
@@ -33,3 +35,10 @@ def test_largest_is_the_first_of_the_largest_values(values):
     np.testing.assert_array_equal(found, values.argmax(1))
     assert largest(values[1]) == values[1].argmax()
     assert largest(values[1, :7]) == values[1, :7].argmax()
+
+
+def test_values_that_do_not_lie_side_by_side_as_float32_are_refused():
+    found = np.empty(1, dtype=np.int64)
+    for values in (np.zeros(99), np.zeros((99, 2), dtype=np.float32)[:, 0]):
+        with pytest.raises(TypingError, match="C-contiguous float32"):
+            top_k(values, found)

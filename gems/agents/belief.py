@@ -29,21 +29,12 @@ class Belief(nn.Module):
         return self.gru(self._inputs(slates, clicks))[0]
 
     def begin(self, n: int) -> None:
-        """Start ``n`` users at a state of 0, to be observed with the weights of now."""
-        device = self.items.weight.device
-        if device.type == "cpu":
-            self._turns = GRUTurns(self.gru, self.items.weight, n)
-        else:
-            self._state = torch.zeros(n, self.gru.hidden_size, device=device)
+        """Start ``n`` users at a state of 0, to be observed turn by turn on the CPU.
+
+        The weights must not change until the next start.
+        """
+        self._turns = GRUTurns(self.gru, self.items.weight, n)
 
     def observe(self, observation: Observation) -> Tensor:
         """States (n, state) of the users after one more observation."""
-        device = self.items.weight.device
-        if device.type == "cpu":
-            return self._turns.observe(observation.slates, observation.clicks)
-        inputs = self._inputs(
-            torch.from_numpy(observation.slates).to(device),
-            torch.from_numpy(observation.clicks).to(device, torch.float32),
-        )
-        self._state = torch.gru_cell(inputs, self._state, *self.gru.all_weights[0])
-        return self._state
+        return self._turns.observe(observation.slates, observation.clicks)

@@ -59,7 +59,7 @@ def _take_lesser(sums: Any, other: Any, lasts: Any, biases: Any, least: Any) -> 
         for h in range(lasts.shape[1]):
             a += lasts[0, h] * max(sums[row, h], _ZERO)
             b += lasts[1, h] * max(other[row, h], _ZERO)
-        least[row] = min(a, b)
+        least[row] = a if a < b or a != a else b
         # Equal values share the gradient, as in torch.minimum.
         share = _ONE if a < b else (_HALF if a == b else _ZERO)
         for h in range(lasts.shape[1]):

@@ -165,7 +165,7 @@ class _States(torch.autograd.Function):
         inputs = torch.empty(turns, n, weight_in.shape[1])
         look_up(*(array.numpy() for array in (table.detach(), slates, clicks, inputs)))
         inputs = inputs.flatten(0, 1)
-        projected = torch.addmm(bias_in, inputs, weight_in.t()).view(turns, n, -1)
+        projected = torch.addmm(bias_in, inputs, weight_in.t()).view(turns, n, len(bias))
         weights, biases = by_gate(weight, bias)
         states = torch.zeros(turns + 1, n, weights.shape[2])
         gates = torch.zeros(turns, 4, n, weights.shape[2])
@@ -207,7 +207,7 @@ class GRUTurns:
     """The same GRU turn by turn, without gradients."""
 
     def __init__(self, gru: nn.GRU, table: Tensor, n: int) -> None:
-        """Start ``n`` users at a state of 0; the weights are those of now."""
+        """Start ``n`` users at a state of 0; the weights must not change until they end."""
         weight_in, weight, bias_in, bias = (part.detach() for part in gru.all_weights[0])
         self._table, self._width = table.detach().numpy(), weight.shape[1]
         self._weight_in, self._bias_in = weight_in.t(), bias_in

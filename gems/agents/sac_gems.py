@@ -18,12 +18,12 @@ from gems.agents.acting import (
 from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
-from gems.compiled import add_products, jit_fused, padded
+from gems.compiled import LANES, add_products, jit_fused, padded
 from gems.rankers.vae import GeMSRanker, load_ranker
 from gems.selection import largest
 
 # Items that are compared with all slots before the next ones: their table stays in the cache.
-BLOCK_ITEMS = 1024
+BLOCK_ITEMS = 32 * LANES
 
 
 class GeMSArrays(NamedTuple):

@@ -50,6 +50,7 @@ class WkNNArrays(NamedTuple):
         by_dim: (dim, items and padding), the doubled item table.
         offset: (items and padding,), minus the squared norms of the items.
         n_items: number of items.
+        dim: dimensions of an item.
         neighbours: candidates for each slot.
         by_slot: whether the action is read slot after slot.
         ranks_by_critic: whether candidates are ranked with the critic's belief.
@@ -62,6 +63,7 @@ class WkNNArrays(NamedTuple):
     by_dim: Array
     offset: Array
     n_items: int
+    dim: int
     neighbours: int
     by_slot: bool
     ranks_by_critic: bool
@@ -78,9 +80,9 @@ def _rank(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> None:
     if arrays.ranks_by_critic:
         observe(arrays.critic_belief, seen.slate, seen.clicks, states[1])
         state = states[1]
-    slots, dim = slate.shape[0], arrays.by_dim.shape[0]
+    slots, dim = slate.shape[0], arrays.dim
     candidates = np.empty((1, slots, arrays.neighbours), dtype=np.int64)
-    query = np.empty(dim, dtype=np.float32)
+    query = np.zeros(arrays.by_dim.shape[0], dtype=np.float32)
     near = np.empty(arrays.by_dim.shape[1], dtype=np.float32)
     for slot in range(slots):
         for d in range(dim):
@@ -124,7 +126,7 @@ class WkNNPolicy(SACPolicy):
         """Start ``n`` users; the critic stays as it is until the next start."""
         super().begin(n)
         self.critic_belief.begin(n)
-        self._added = ranking.project(self.critic, self.bounds.table)
+        self._added = self.projected()
 
     def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
         """Sample an action and map it to a slate; learners need the slate only."""
@@ -145,7 +147,8 @@ class WkNNPolicy(SACPolicy):
             belief_arrays(self.critic_belief.items.weight, self.critic_belief.gru),
             padded(2 * table.t()).numpy(),
             padded(-table.square().sum(-1)).numpy(),
-            len(table),
+            table.shape[0],
+            table.shape[1],
             config.neighbours,
             config.query_layout == "slot_dim",
             config.ranking_state == "critic",
@@ -154,16 +157,21 @@ class WkNNPolicy(SACPolicy):
             self.critic.last.weight.detach()[0].numpy(),
         )
 
-    def choose(self, actions: Tensor, states: Tensor, added: Tensor) -> Tensor:
+    def projected(self) -> Tensor | None:
+        """What items add to the critic's hidden layer, for ``choose``; None on a GPU."""
+        table = self.bounds.table
+        return ranking.project(self.critic, table) if table.device.type == "cpu" else None
+
+    def choose(self, actions: Tensor, states: Tensor, added: Tensor | None) -> Tensor:
         """Slates (m, slate size) of actions (m, slate size x dim), given the ranking states."""
         if self.config.query_layout == "slot_dim":
             queries = actions.unflatten(-1, (SLATE_SIZE, -1))
         else:
             queries = actions.unflatten(-1, (-1, SLATE_SIZE)).transpose(1, 2)
         found = ranking.nearest(queries, self.bounds.table, self.config.neighbours)
-        if found.device.type == "cpu":
-            return ranking.greedy_slates(self.critic, states, found, added)
-        return ranking.greedy_slates_plain(self.critic, states, found, self.bounds.table)
+        if added is None:
+            return ranking.greedy_slates_plain(self.critic, states, found, self.bounds.table)
+        return ranking.greedy_slates(self.critic, states, found, added)
 
 
 class SACWkNN(SAC):
@@ -185,8 +193,8 @@ class SACWkNN(SAC):
         """The slates that the actions lead to, embedded."""
         ranks_by_critic = self.policy.config.ranking_state == "critic"
         states = critic_states if ranks_by_critic else actor_states
-        added = ranking.project(self.policy.critic, self.policy.bounds.table)
-        return self.policy.bounds.embed(self.policy.choose(actions, states, added))
+        slates = self.policy.choose(actions, states, self.policy.projected())
+        return self.policy.bounds.embed(slates)
 
 
 def wknn(context: Context) -> SACWkNN:

@@ -115,7 +115,7 @@ def oracle_slates(users: Any, catalogue: Any, out: Any) -> None:
 
 @jit
 def _fill(slate: Any, catalogue: Any, room: Any) -> None:
-    """Replace -1 by the oracle's item at that rank (step 4)."""
+    """Replace -1 by the oracle's item for ``room.effective`` at that rank (step 4)."""
     missing = False
     for rank in range(slate.shape[0]):
         missing |= slate[rank] < 0
@@ -131,7 +131,7 @@ def _fill(slate: Any, catalogue: Any, room: Any) -> None:
 def _click(
     slate: Any, uniforms: Any, catalogue: Any, model: Any, room: Any, scores: Any, clicks: Any
 ) -> None:
-    """Scores and clicks of one slate (steps 5 and 6)."""
+    """Scores and clicks of one slate by the taste ``room.effective`` (steps 5 and 6)."""
     per_topic, most = room.counts, 0
     per_topic[:] = 0
     for rank in range(slate.shape[0]):
@@ -251,7 +251,7 @@ def play_user(
     scores: Any,
     clicks: Any,
 ) -> None:
-    """``play_turn`` of user ``u``."""
+    """``play_turn`` of user ``u``; ``room`` is that of ``scratch``."""
     effective_user(users.embedding[u], users.bored[u], room.effective)
     _fill(slate, catalogue, room)
     _click(slate, uniforms, catalogue, model, room, scores, clicks)
