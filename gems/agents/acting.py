@@ -17,7 +17,7 @@ from torch import nn
 from gems.agents.gru import by_gate, gru_step, look_up
 from gems.compiled import LANES, add_product, jit, jit_fused, padded
 from gems.networks import MLP
-from gems.simulator.kernels import play_user, scratch
+from gems.simulator.kernels import play_user, room_for
 
 Array = NDArray[np.float32]
 
@@ -71,8 +71,8 @@ def belief_arrays(table: torch.Tensor, gru: nn.GRU) -> BeliefArrays:
 def observe(belief: Any, slate: Any, clicks: Any, state: Any) -> None:
     """Move ``state`` (H and padding,) on by one observation."""
     inputs = np.zeros(belief.weight_in.shape[0], dtype=np.float32)
-    one = slate.reshape(1, 1, -1), clicks.reshape(1, 1, -1), inputs.reshape(1, 1, -1)
-    look_up(belief.table, one[0], one[1], one[2])
+    shown, clicked = slate.reshape(1, 1, -1), clicks.reshape(1, 1, -1)
+    look_up(belief.table, shown, clicked, inputs.reshape(1, 1, -1))
     projected = belief.bias_in.copy()
     add_product(projected, inputs, belief.weight_in)
     gates = np.zeros((4, 1, belief.bias.shape[1]), dtype=np.float32)
@@ -217,7 +217,7 @@ def play_episode(
         bored: (turns + 1, topics) bool, likewise.
     """
     states = np.zeros((2, arrays.belief.bias.shape[1]), dtype=np.float32)
-    room = scratch(catalogue)
+    room = room_for(catalogue)
     scores = np.empty(slates.shape[1], dtype=np.float32)
     for turn in range(len(draws)):
         seen = Seen(slates[turn], clicks[turn], users.embedding[0], users.bored[0])

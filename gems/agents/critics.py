@@ -93,9 +93,8 @@ class _Loss(torch.autograd.Function):
         for first, bias, last, last_bias in (parameters[:4], parameters[4:]):
             active = rows @ _with_bias(first, bias).t()
             error, d_last = torch.empty_like(targets), torch.zeros_like(last)
-            read = (active, last.detach()[0], last_bias.detach(), targets)
-            arrays = *read, error, d_last[0]
-            _judge(*(array.numpy() for array in arrays))
+            arrays = active, last[0], last_bias, targets, error, d_last[0]
+            _judge(*(array.detach().numpy() for array in arrays))
             d_states.addmm_(active, last.t() * first[:, :width])
             # This way round, as the matrix library is the faster with it.
             d_first = (rows.t() @ active).t() * last.t()
@@ -123,8 +122,8 @@ class _Least(torch.autograd.Function):
         active_a = rows @ _with_bias(first_a, bias_a).t()
         active_b = rows @ _with_bias(first_b, bias_b).t()
         lasts, biases = torch.cat([last_a, last_b]), torch.cat([last_bias_a, last_bias_b])
-        arrays = active_a, active_b, lasts.detach(), biases.detach(), least
-        _take_lesser(*(array.numpy() for array in arrays))
+        arrays = active_a, active_b, lasts, biases, least
+        _take_lesser(*(array.detach().numpy() for array in arrays))
         if ctx.needs_input_grad[1]:
             width = states.shape[1]
             slopes = active_a @ (last_a.t() * first_a[:, width:])

@@ -8,6 +8,7 @@ Gates are (n, W) matrices, W being the width H of the state and padding, so that
 users fill the vector registers; turns come first everywhere inside.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,10 @@ def _scatter(grad: Any, slates: Any, out: Any) -> None:
                     item[k] += grad[turn, u, at + k]
 
 
+def _planes(parts: Iterable[Tensor]) -> Tensor:
+    return torch.stack([padded(part) for part in parts])
+
+
 def by_gate(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Hidden weights, transposed, and biases as ``gru_step`` takes them.
 
@@ -59,8 +64,7 @@ def by_gate(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         weight: (3 H, H).
         bias: (3 H,).
     """
-    weights = torch.stack([padded(part.t()) for part in weight.chunk(3)])
-    return weights, torch.stack([padded(part) for part in bias.chunk(3)])
+    return _planes(part.t() for part in weight.chunk(3)), _planes(bias.chunk(3))
 
 
 @jit_fused
@@ -180,8 +184,7 @@ class _States(torch.autograd.Function):
         (turns, _, n, _), width = gates.shape, weight.shape[1]
         d_in = torch.empty(turns, n, 3 * width)
         d_hid = torch.empty_like(d_in)
-        weights = torch.stack([padded(part) for part in weight.chunk(3)])
-        arrays = grads[0].contiguous(), weights, states, gates, d_in, d_hid
+        arrays = grads[0].contiguous(), _planes(weight.chunk(3)), states, gates, d_in, d_hid
         _backward(*(array.numpy() for array in arrays))
         d_in, d_hid = d_in.flatten(0, 1), d_hid.flatten(0, 1)
         before = states[:-1].flatten(0, 1)[:, :width]

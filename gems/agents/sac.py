@@ -154,10 +154,10 @@ class SAC(Learner):
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         """One step of the critics, then of the policy and the entropy coefficient."""
-        shown = batch.slates[:, :-1], batch.clicks[:, :-1]
+        shown, rewards = (batch.slates[:, :-1], batch.clicks[:, :-1]), batch.rewards
         actor_states, critic_states = self.policy.belief(*shown), self.belief(*shown)
         outputs = self.policy.head.net(actor_states.flatten(0, 1))
-        targets = self._targets(batch, actor_states, critic_states, outputs, generator)
+        targets = self._targets(rewards, actor_states, critic_states, outputs, generator)
 
         states = critic_states.flatten(0, 1)
         q_loss, q_value = self.critics.loss(states, self.replayed_actions(batch), targets)
@@ -170,8 +170,8 @@ class SAC(Learner):
         policy_loss.backward(inputs=self._policy_parameters)
         self._step(self._policy_adam)
 
-        entropy = -self.alpha * sampled.log_prob.detach().view_as(batch.rewards)
-        soft_rewards = batch.rewards + self.gamma * functional.pad(entropy[:, 1:], (0, 1))
+        entropy = -self.alpha * sampled.log_prob.detach().view_as(rewards)
+        soft_rewards = rewards + self.gamma * functional.pad(entropy[:, 1:], (0, 1))
         missing = sampled.log_prob.detach().mean() - self.policy.action_dim
         alpha_loss = -(self.log_alpha.exp() * missing).sum()
         alpha_loss.backward(inputs=[self.log_alpha])
@@ -185,7 +185,7 @@ class SAC(Learner):
             "alpha": self.alpha.item(),
             "q_value": q_value.item(),
             # Of the same turns as `q_value`: without and with the entropy that critics count too.
-            "return_to_go": returns_to_go(batch.rewards, self.gamma).mean().item(),
+            "return_to_go": returns_to_go(rewards, self.gamma).mean().item(),
             "soft_return_to_go": returns_to_go(soft_rewards, self.gamma).mean().item(),
         }
 
@@ -200,7 +200,7 @@ class SAC(Learner):
     @torch.no_grad()
     def _targets(
         self,
-        batch: Batch,
+        rewards: Tensor,
         actor: Tensor,
         critic: Tensor,
         outputs: Tensor,
@@ -210,7 +210,7 @@ class SAC(Learner):
 
         The next state's are those of a turn later, so the head runs once.
         """
-        n, turns = batch.rewards.shape
+        n, turns = rewards.shape
         actor, critic, outputs = (
             following(part).flatten(0, 1) for part in (actor, critic, outputs.view(n, turns, -1))
         )
@@ -219,7 +219,7 @@ class SAC(Learner):
         value = self.targets.least(critic, actions) - self.alpha * sampled.log_prob
         value = value.view(n, turns)
         value[:, -1] = 0  # the episode ends
-        return (batch.rewards + self.gamma * value).flatten()
+        return (rewards + self.gamma * value).flatten()
 
     @staticmethod
     def _step(optimiser: torch.optim.Optimizer) -> None:

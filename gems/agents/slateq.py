@@ -150,9 +150,9 @@ def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action:
                 effective[d] = 0
     scores = np.zeros_like(values)
     add_product(scores, effective, arrays.by_dim)
-    products = np.empty_like(values)
+    products = np.empty(arrays.n_items, dtype=np.float32)
     _weigh(values, scores, arrays.sharpness, arrays.threshold, products)
-    top_k(products[: arrays.n_items], slate)
+    top_k(products, slate)
 
 
 class SlateQPolicy(Policy):

@@ -64,7 +64,7 @@ class Catalogue(NamedTuple):
     normaliser: np.float32
 
 
-class Scratch(NamedTuple):
+class Room(NamedTuple):
     """Room for one user's turn: scores of all items, a slate, a taste, counts by topic."""
 
     scores: NDArray[np.float32]
@@ -74,9 +74,9 @@ class Scratch(NamedTuple):
 
 
 @jit
-def scratch(catalogue: Any) -> Scratch:
+def room_for(catalogue: Any) -> Room:
     """Room to play with the items of ``catalogue``."""
-    return Scratch(
+    return Room(
         np.empty(catalogue.by_dim.shape[1], dtype=np.float32),
         np.empty(SLATE_SIZE, dtype=np.int64),
         np.empty(DIM, dtype=np.float32),
@@ -106,7 +106,7 @@ def effective_user(embedding: Any, bored: Any, out: Any) -> None:
 @jit
 def oracle_slates(users: Any, catalogue: Any, out: Any) -> None:
     """The short-term oracle's slates: top items by score with the effective users."""
-    room = scratch(catalogue)
+    room = room_for(catalogue)
     for u in range(out.shape[0]):
         effective_user(users.embedding[u], users.bored[u], room.effective)
         score_all(room.effective, catalogue.by_dim, catalogue.normaliser, room.scores)
@@ -251,7 +251,7 @@ def play_user(
     scores: Any,
     clicks: Any,
 ) -> None:
-    """``play_turn`` of user ``u``; ``room`` is that of ``scratch``."""
+    """``play_turn`` of user ``u``; ``room`` is that of ``room_for``."""
     effective_user(users.embedding[u], users.bored[u], room.effective)
     _fill(slate, catalogue, room)
     _click(slate, uniforms, catalogue, model, room, scores, clicks)
@@ -284,7 +284,7 @@ def play_turn(
         scores: (n, slate size) float32, written.
         clicks: (n, slate size) bool, written.
     """
-    room = scratch(catalogue)
+    room = room_for(catalogue)
     for u in range(slates.shape[0]):
         play_user(
             users, u, slates[u], uniforms[u], turn, catalogue, model, room, scores[u], clicks[u]
