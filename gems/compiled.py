@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
 import numba
 import numpy as np
 import torch
@@ -36,6 +37,10 @@ def _cache_folder() -> Path:
 _settings: Any = numba.config
 if not _settings.CACHE_DIR:
     _settings.CACHE_DIR = str(_cache_folder())
+_features = llvmlite.binding.get_host_cpu_features()
+# LLVM keeps to 256 bits where there are 512, for fear of a lower clock; matrix products do not.
+if _features.get("avx512f") and not (_settings.CPU_NAME or _settings.CPU_FEATURES):
+    _settings.CPU_FEATURES = f"{_features.flatten()},-prefer-256-bit"
 
 # Exact: no reassociation, so that a batch of n users gives what n batches of one give.
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -169,17 +174,18 @@ def add_product(out: Any, vector: Any, matrix: Any) -> None:
 
 
 @jit_fused
-def add_products(out: Any, vectors: Any, matrix: Any) -> None:
-    """``out`` (m, n) += ``vectors`` (m, k or wider) x ``matrix`` (k, n).
+def add_products(out: Any, start: Any, vectors: Any, matrix: Any) -> None:
+    """``out`` (m, n) = ``start`` + ``vectors`` (m, k or wider) x ``matrix`` (k, n).
 
-    All are C-contiguous, and n is a multiple of ``LANES``.
+    ``start`` is (n,), or (m, n) and may be ``out``. All are C-contiguous, and n is a multiple of
+    ``LANES``.
     """
     whole = out.shape[0] - out.shape[0] % ROWS
     for column in range(0, out.shape[1], LANES):
         for row in range(0, whole, ROWS):
-            add_tile(out, vectors, matrix, row, column, ROWS, LANES)
+            add_tile(out, start, vectors, matrix, row, column, ROWS, LANES)
         for row in range(whole, out.shape[0]):
-            add_tile(out, vectors, matrix, row, column, 1, LANES)
+            add_tile(out, start, vectors, matrix, row, column, 1, LANES)
 
 
 def padded(values: Tensor, *, rows: int = 4, columns: int = LANES) -> Tensor:

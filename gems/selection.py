@@ -65,13 +65,13 @@ def top_k(values: Any, out: Any) -> None:
 
 
 @jit
-def top_k_rows(values: Any, out: Any) -> None:
-    """``top_k`` of every row of ``values`` (n, items), into ``out`` (n, k)."""
+def top_k_rows(values: Any, items: int, out: Any) -> None:
+    """``top_k`` of the first ``items`` values of every row (n, items or more), into (n, k)."""
     maxima = np.empty(GROUPS, dtype=np.float32)
-    found = np.empty(values.shape[1], dtype=np.int64)
+    found = np.empty(items, dtype=np.int64)
     best = np.empty(out.shape[1], dtype=np.float32)
     for row in range(values.shape[0]):
-        _top_k(values[row], out[row], maxima, found, best)
+        _top_k(values[row, :items], out[row], maxima, found, best)
 
 
 @jit
@@ -101,8 +101,8 @@ def largest(values: Any) -> int:
 
 
 @jit
-def largest_of_rows(values: Any, out: Any) -> None:
-    """``largest`` of every row of ``values`` (n, m), into ``out`` (n,)."""
+def largest_of_rows(values: Any, items: int, out: Any) -> None:
+    """``largest`` of the first ``items`` values of every row (n, items or more), into (n,)."""
     maxima = np.empty(GROUPS, dtype=np.float32)
     for row in range(values.shape[0]):
-        out[row] = _largest(values[row], maxima)
+        out[row] = _largest(values[row, :items], maxima)

@@ -141,6 +141,7 @@ def group_maxima(context: Any, values: Any, stop: Any, maxima: Any) -> Any:
 def add_tile(
     context: Any,
     out: Any,
+    start: Any,
     vectors: Any,
     matrix: Any,
     row: Any,
@@ -148,11 +149,12 @@ def add_tile(
     rows: Any,
     columns: Any,
 ) -> Any:
-    """``out[r, c] += vectors[r] @ matrix[:, c]`` for constant numbers of rows and columns.
+    """``out[r, c] = start[r, c] + vectors[r] @ matrix[:, c]`` for some rows and columns.
 
     Args:
         context: numba's.
         out: (m, n).
+        start: (m, n), which may be ``out``, or (n,), the same for all rows.
         vectors: (m, k or wider).
         matrix: (k, n).
         row: the first row.
@@ -160,31 +162,36 @@ def add_tile(
         rows: their number, a constant: all their sums are kept in registers.
         columns: likewise.
     """
-    _check(out, vectors, matrix, constants=[rows, columns])
+    _check(out, start, vectors, matrix, constants=[rows, columns])
     lanes = columns.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        arrays = [_array(context, builder, signature, args, which) for which in range(3)]
-        shapes = [cgutils.unpack_tuple(builder, array.shape) for array in arrays]
+        arrays = [_array(context, builder, signature, args, which) for which in range(4)]
+        widths = [cgutils.unpack_tuple(builder, array.shape)[-1] for array in arrays]
 
         def place(which: int, i: Any, j: Any) -> Any:
-            index = builder.add(builder.mul(i, shapes[which][1]), j)
+            index = builder.add(builder.mul(i, widths[which]), j)
             return builder.gep(arrays[which].data, [index])
 
+        def load(which: int, i: Any) -> Any:
+            at = _vector_at(builder, place(which, i, args[5]), lanes)
+            return builder.load(at, align=4)
+
         contract = {"flags": ("contract",)}
-        lines = [builder.add(args[3], _Int(i)) for i in range(rows.literal_value)]
-        outs = [_vector_at(builder, place(0, line, args[4]), lanes) for line in lines]
-        sums = [cgutils.alloca_once_value(builder, builder.load(at, align=4)) for at in outs]
-        with cgutils.for_range(builder, shapes[2][0]) as loop:
-            at = _vector_at(builder, place(2, loop.index, args[4]), lanes)
-            weights = builder.load(at, align=4)
+        lines = [builder.add(args[4], _Int(i)) for i in range(rows.literal_value)]
+        starts = [line if start.ndim == 2 else _Int(0) for line in lines]
+        sums = [cgutils.alloca_once_value(builder, load(1, line)) for line in starts]
+        depth, _ = cgutils.unpack_tuple(builder, arrays[3].shape)
+        with cgutils.for_range(builder, depth) as loop:
+            weights = load(3, loop.index)
             for line, total in zip(lines, sums, strict=True):
-                factor = builder.load(place(1, line, loop.index))
+                factor = builder.load(place(2, line, loop.index))
                 product = builder.fmul(_repeated(builder, factor, lanes), weights, **contract)
                 builder.store(builder.fadd(builder.load(total), product, **contract), total)
-        for at, total in zip(outs, sums, strict=True):
+        for line, total in zip(lines, sums, strict=True):
+            at = _vector_at(builder, place(0, line, args[5]), lanes)
             builder.store(builder.load(total), at, align=4)
         return context.get_dummy_value()
 
-    arguments = out, vectors, matrix, types.intp, types.intp, rows, columns
+    arguments = out, start, vectors, matrix, types.intp, types.intp, rows, columns
     return types.void(*arguments), generate

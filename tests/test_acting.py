@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from gems import registry
-from gems.agents import sac_gems
 from gems.agents.context import Context
 from gems.compiled import add_product, exp, log, padded, sigmoid, tanh
 from gems.config import build
 from gems.data.replay import Episodes
 from gems.randomness import stream, torch_stream
+from gems.rankers import vae
 from gems.rankers.vae import SlateVAE
 from gems.simulator import items
 from gems.simulator.simulator import Observation, Simulator
@@ -87,7 +87,7 @@ def test_users_are_those_of_the_batched_simulator(models, method):
 def test_slates_and_actions_are_those_of_the_plain_actor(
     models, monkeypatch, method, fidelity, dim
 ):
-    monkeypatch.setattr(sac_gems, "BLOCK_ITEMS", 32)  # a table of several blocks
+    monkeypatch.setattr(vae, "BLOCK_ITEMS", 32)  # a table of several blocks
     policy, _, episode = played(method, models, fidelity, dim=dim)
     noise = iter(draws_of(policy))
     policy.head.noise = lambda like, generator: next(noise).unsqueeze(0)

@@ -13,10 +13,11 @@ from gems.agents.critics import Critics
 from gems.agents.gaussian import plain_squash, squash
 from gems.agents.reinforce import returns_to_go
 from gems.agents.slateq import DisclosedClicks
+from gems.compiled import add_products
 from gems.config import build
 from gems.data.replay import Batch, Episodes, Replay
 from gems.networks import MLP
-from gems.rankers import wknn
+from gems.rankers import vae, wknn
 from gems.rankers.cross_entropy import item_cross_entropy
 from gems.rankers.topk import TopK, top_items
 from gems.simulator import items
@@ -154,6 +155,27 @@ def test_nearest_items_are_those_of_the_smallest_distance():
     found = wknn.nearest(queries, table, 5)
     expected = torch.cdist(queries, table).topk(5, largest=False).indices
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("n_items", [20, 64, 100])
+def test_best_items_are_those_of_the_largest_product_whatever_the_block(monkeypatch, n_items):
+    monkeypatch.setattr(vae, "BLOCK_ITEMS", 32)
+    table, slots = torch.randn(n_items, 7), torch.randn(57, 7)
+    assert torch.equal(vae.best_items(slots, table), (slots @ table.t()).argmax(-1))
+
+
+@pytest.mark.parametrize("rows", [1, 5, 13])
+def test_products_start_from_one_row_or_from_a_matrix(rows):
+    rng = np.random.default_rng(1)
+    vectors, matrix, start = (
+        rng.standard_normal(shape, dtype=np.float32) for shape in ((rows, 9), (7, 64), (rows, 64))
+    )
+    products, out = vectors[:, :7] @ matrix, np.empty_like(start)
+    add_products(out, start[0].copy(), vectors, matrix)
+    np.testing.assert_allclose(out, start[0] + products, rtol=1e-4, atol=1e-5)
+    expected = start + products
+    add_products(start, start, vectors, matrix)
+    np.testing.assert_allclose(start, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_compiled_greedy_choice_equals_the_plain_one():

@@ -22,7 +22,7 @@ def _rows(draw):
 def test_top_k_is_a_stable_sort_in_descending_order(values, k):
     expected = np.argsort(-values, axis=1, kind="stable")[:, :k]
     found = np.empty((3, k), dtype=np.int64)
-    top_k_rows(values, found)
+    top_k_rows(values, values.shape[1], found)
     np.testing.assert_array_equal(found, expected)
     top_k(values[1], found[0])
     np.testing.assert_array_equal(found[0], expected[1])
@@ -31,7 +31,7 @@ def test_top_k_is_a_stable_sort_in_descending_order(values, k):
 @given(_rows())
 def test_largest_is_the_first_of_the_largest_values(values):
     found = np.empty(3, dtype=np.int64)
-    largest_of_rows(values, found)
+    largest_of_rows(values, values.shape[1], found)
     np.testing.assert_array_equal(found, values.argmax(1))
     assert largest(values[1]) == values[1].argmax()
     assert largest(values[1, :7]) == values[1, :7].argmax()

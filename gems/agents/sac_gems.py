@@ -18,12 +18,8 @@ from gems.agents.acting import (
 from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
-from gems.compiled import LANES, add_products, jit_fused, padded
-from gems.rankers.vae import GeMSRanker, load_ranker
-from gems.selection import largest
-
-# Items that are compared with all slots before the next ones: their table stays in the cache.
-BLOCK_ITEMS = 32 * LANES
+from gems.compiled import jit_fused
+from gems.rankers.vae import GeMSRanker, compare, in_blocks, load_ranker
 
 
 class GeMSArrays(NamedTuple):
@@ -51,17 +47,9 @@ def _decode(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> Non
     hidden = from_rectified(arrays.second, rectified(arrays.first, action))
     rectify(hidden)
     slots = from_rectified(arrays.slots, hidden)
-    _, dim, size = arrays.blocks.shape
+    dim = arrays.blocks.shape[1]
     queries = slots[: slate.shape[0] * dim].reshape(slate.shape[0], dim)
-    logits, best = np.empty((len(slate), size), dtype=np.float32), np.full(len(slate), -np.inf)
-    for number in range(arrays.blocks.shape[0]):
-        start = number * size
-        logits[:] = 0
-        add_products(logits, queries, arrays.blocks[number])
-        for slot in range(slate.shape[0]):
-            found = largest(logits[slot, : min(size, arrays.n_items - start)])
-            if logits[slot, found] > best[slot]:
-                best[slot], slate[slot] = logits[slot, found], start + found
+    compare(queries, arrays.blocks, arrays.n_items, slate)
 
 
 class GeMSPolicy(SACPolicy):
@@ -78,9 +66,7 @@ class GeMSPolicy(SACPolicy):
         vae = self.ranker.vae
         first, second = (layer for layer in vae.decoder if isinstance(layer, nn.Linear))
         layers = layer_arrays(first), layer_arrays(second), layer_arrays(vae.slate_head)
-        by_dim = padded(vae.items.weight.t(), rows=1, columns=BLOCK_ITEMS)
-        blocks = by_dim.unflatten(1, (-1, BLOCK_ITEMS)).transpose(0, 1).contiguous()
-        return GeMSArrays(*layers, blocks.numpy(), vae.items.num_embeddings)
+        return GeMSArrays(*layers, in_blocks(vae.items.weight), vae.items.num_embeddings)
 
 
 def gems(context: Context) -> SAC:

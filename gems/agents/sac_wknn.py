@@ -17,7 +17,6 @@ from gems.data.replay import Batch
 from gems.embeddings.table import load_items
 from gems.networks import MLP
 from gems.rankers import wknn as ranking
-from gems.selection import top_k
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 
@@ -47,8 +46,8 @@ class WkNNArrays(NamedTuple):
 
     Attributes:
         critic_belief: the critic's belief encoder.
-        by_dim: (dim, items and padding), the doubled item table.
-        offset: (items and padding,), minus the squared norms of the items.
+        by_dim: (dim, items and padding), the first of ``ranking.distances``.
+        offset: (items and padding,), the second.
         n_items: number of items.
         dim: dimensions of an item.
         neighbours: candidates for each slot.
@@ -82,14 +81,13 @@ def _rank(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> None:
         state = states[1]
     slots, dim = slate.shape[0], arrays.dim
     candidates = np.empty((1, slots, arrays.neighbours), dtype=np.int64)
-    query = np.zeros(arrays.by_dim.shape[0], dtype=np.float32)
-    near = np.empty(arrays.by_dim.shape[1], dtype=np.float32)
+    query = np.empty((slots, dim), dtype=np.float32)
     for slot in range(slots):
         for d in range(dim):
-            query[d] = action[slot * dim + d] if arrays.by_slot else action[d * slots + slot]
-        near[:] = arrays.offset
-        add_product(near, query, arrays.by_dim)
-        top_k(near[: arrays.n_items], candidates[0, slot])
+            query[slot, d] = action[slot * dim + d] if arrays.by_slot else action[d * slots + slot]
+    near = np.empty((slots, arrays.offset.shape[0]), dtype=np.float32)
+    items = arrays.by_dim, arrays.offset, arrays.n_items
+    ranking.look_around(query, *items, near, candidates[0])
     base = np.empty((1, arrays.last.shape[0]), dtype=np.float32)
     hidden = arrays.state.bias.copy()
     add_product(hidden, state, arrays.state.weight)
@@ -143,10 +141,11 @@ class WkNNPolicy(SACPolicy):
         table, config, first = self.bounds.table, self.config, self.critic.first
         width = self.belief.gru.hidden_size
         weight = padded(first.weight[:, :width].t(), rows=LANES)
+        by_dim, offset = ranking.distances(table)
         return WkNNArrays(
             belief_arrays(self.critic_belief.items.weight, self.critic_belief.gru),
-            padded(2 * table.t()).numpy(),
-            padded(-table.square().sum(-1)).numpy(),
+            padded(by_dim, rows=1).numpy(),
+            padded(offset).numpy(),
             table.shape[0],
             table.shape[1],
             config.neighbours,

@@ -20,7 +20,7 @@ LEAST_ROWS = 64
 def _cross_entropy(logits: Any, targets: Any) -> Any:
     """Sum of the cross-entropies of ``targets`` (m,); ``logits`` become their gradients."""
     loss, best = np.float64(0), np.empty(logits.shape[0], dtype=np.int64)
-    largest_of_rows(logits, best)
+    largest_of_rows(logits, logits.shape[1], best)
     for row in range(logits.shape[0]):
         scores, target = logits[row], targets[row]
         greatest, wanted, total = scores[best[row]], scores[target], np.float32(0)

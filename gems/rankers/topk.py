@@ -12,7 +12,7 @@ def top_items(values: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.topk(SLATE_SIZE, dim=-1).indices
     items = torch.empty(len(values), SLATE_SIZE, dtype=torch.int64)
-    top_k_rows(values.detach().contiguous().numpy(), items.numpy())
+    top_k_rows(values.detach().contiguous().numpy(), values.shape[1], items.numpy())
     return items
 
 

@@ -1,13 +1,16 @@
 """GeMS, the slate VAE: its networks, its loss, and acting with it (Section 3)."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gems.compiled import LANES, add_products, jit_fused, padded
 from gems.config import VAEConfig
 from gems.errors import GemsError
 from gems.rankers.cross_entropy import item_cross_entropy
@@ -16,19 +19,47 @@ from gems.simulator.kernels import SLATE_SIZE
 from gems.weights import load_config, load_weights
 
 HIDDEN = (512, 256)
-BLOCK_SLOTS = 128
+# Items that are compared with all slots of a slate before the next ones: their table stays in the
+# cache.
+BLOCK_ITEMS = 32 * LANES
+
+
+def in_blocks(table: Tensor) -> NDArray[np.float32]:
+    """A table (items, dim) as (blocks, dim, items of a block), zeros filling up the last block."""
+    by_dim = padded(table.t(), rows=1, columns=BLOCK_ITEMS)
+    return by_dim.unflatten(1, (-1, BLOCK_ITEMS)).transpose(0, 1).contiguous().numpy()
+
+
+@jit_fused
+def compare(slots: Any, blocks: Any, n_items: Any, found: Any) -> None:
+    """The item with the largest product with each of ``slots`` (m, dim), into ``found`` (m,).
+
+    ``blocks`` are those of ``in_blocks``, of ``n_items`` items.
+    """
+    size = blocks.shape[2]
+    logits, zero = np.empty((SLATE_SIZE, size), np.float32), np.zeros(size, np.float32)
+    at = np.empty(SLATE_SIZE, dtype=np.int64)
+    best = np.full(slots.shape[0], -np.inf, dtype=np.float32)
+    found[:] = 0
+    for number in range(blocks.shape[0]):
+        start = number * size
+        held = min(size, n_items - start)
+        for first in range(0, slots.shape[0], SLATE_SIZE):
+            slate = slots[first : first + SLATE_SIZE]
+            add_products(logits[: slate.shape[0]], zero, slate, blocks[number])
+            largest_of_rows(logits[: slate.shape[0]], held, at)
+            for slot in range(slate.shape[0]):
+                if logits[slot, at[slot]] > best[first + slot]:
+                    best[first + slot] = logits[slot, at[slot]]
+                    found[first + slot] = start + at[slot]
 
 
 def best_items(slots: Tensor, table: Tensor) -> Tensor:
     """Item (m,) of ``table`` (items, dim) with the largest product with each of ``slots``."""
     if slots.device.type != "cpu":
         return (slots @ table.t()).argmax(-1)
-    # Blocks of logits stay in the cache, and need no memory.
-    logits = slots.new_empty(min(BLOCK_SLOTS, len(slots)), len(table))
     found = torch.empty(len(slots), dtype=torch.int64)
-    for block, out in zip(slots.split(BLOCK_SLOTS), found.split(BLOCK_SLOTS), strict=True):
-        torch.mm(block, table.t(), out=logits[: len(block)])
-        largest_of_rows(logits[: len(block)].numpy(), out.numpy())
+    compare(slots.contiguous().numpy(), in_blocks(table), len(table), found.numpy())
     return found
 
 

@@ -6,32 +6,54 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gems.compiled import jit_reordered
+from gems.compiled import add_products, jit_fused, jit_reordered, padded
 from gems.networks import MLP
 from gems.selection import top_k_rows
 from gems.simulator.kernels import SLATE_SIZE
 
-BLOCK = 128
+
+def distances(table: Tensor) -> tuple[Tensor, Tensor]:
+    """What gives the distances of queries to items: a product with the first, plus the second.
+
+    Twice the product less the item's squared norm is largest where the distance is least. The
+    first is (dim, items), the second (items,).
+    """
+    return 2 * table.t(), -table.square().sum(-1)
+
+
+@jit_fused
+def look_around(query: Any, by_dim: Any, offset: Any, n_items: Any, near: Any, found: Any) -> None:
+    """Indices (slots, k) of the items nearest to each slot, into ``found``.
+
+    Args:
+        query: (slots, dim).
+        by_dim: (dim, items and padding), the first of ``distances``.
+        offset: (items and padding,), the second.
+        n_items: number of items.
+        near: (slots, items and padding), room.
+        found: (slots, k) written, the nearest first.
+    """
+    add_products(near, offset, query, by_dim)
+    top_k_rows(near, n_items, found)
+
+
+@jit_fused
+def _look_around_all(queries: Any, by_dim: Any, offset: Any, n_items: Any, found: Any) -> None:
+    """``look_around`` of queries (m, slots, dim), whose distances stay in the cache."""
+    near = np.empty((queries.shape[1], offset.shape[0]), dtype=np.float32)
+    for row in range(queries.shape[0]):
+        look_around(queries[row], by_dim, offset, n_items, near, found[row])
 
 
 def nearest(queries: Tensor, table: Tensor, k: int) -> Tensor:
-    """Indices (m, slots, k) of the nearest rows of ``table`` to queries (m, slots, dim).
-
-    Twice the product less the item's squared norm is largest where the distance is least; a column
-    of ones makes that one matrix product.
-    """
-    flat = torch.cat([queries.flatten(0, 1), queries.new_ones(queries[..., 0].numel(), 1)], dim=1)
-    items = torch.cat([2 * table.t(), -table.square().sum(-1).unsqueeze(0)])
-    if flat.device.type != "cpu":
-        return (flat @ items).topk(k, dim=-1).indices.view(*queries.shape[:2], k)
-    # Blocks that stay in the cache; all distances of a batch would be 80 MB.
-    near = flat.new_empty(min(BLOCK, len(flat)), len(table))
-    found = np.empty((len(flat), k), dtype=np.int64)
-    for start in range(0, len(flat), BLOCK):
-        block = flat[start : start + BLOCK]
-        torch.mm(block, items, out=near[: len(block)])
-        top_k_rows(near[: len(block)].numpy(), found[start : start + BLOCK])
-    return torch.from_numpy(found).view(*queries.shape[:2], k)
+    """Indices (m, slots, k) of the nearest rows of ``table`` to queries (m, slots, dim)."""
+    by_dim, offset = distances(table)
+    if queries.device.type != "cpu":
+        return (queries @ by_dim + offset).topk(k, dim=-1).indices
+    found = np.empty((*queries.shape[:2], k), dtype=np.int64)
+    items = padded(by_dim, rows=1).numpy(), padded(offset).numpy()
+    _look_around_all(queries.contiguous().numpy(), *items, len(table), found)
+    return torch.from_numpy(found)
 
 
 def greedy_slates_plain(
