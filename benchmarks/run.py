@@ -32,7 +32,7 @@ from gems.data.logging_policy import log_users
 from gems.data.replay import Batch
 from gems.embeddings.mf import BPR
 from gems.paths import Layout
-from gems.process import use_one_thread
+from gems.process import set_up_process
 from gems.rankers.vae import SlateVAE
 from gems.rankers.vae_training import action_bounds
 from gems.simulator import items
@@ -327,7 +327,7 @@ def main() -> None:
     global CONFIG
     scale = {"items": {"count": args.items}, "simulator": {"turns": args.turns}}
     CONFIG = build({"tracking": {"mode": "disabled"}, **scale})
-    use_one_thread()
+    set_up_process()
     print("| Row | Median | G | In G | Reach | Released | Peak GB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     figures = []

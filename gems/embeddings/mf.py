@@ -18,7 +18,7 @@ from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
 from gems.errors import GemsError
 from gems.lightning import best_weights, fit
-from gems.process import use_one_thread
+from gems.process import set_up_process
 from gems.randomness import stream
 from gems.tracking import Tracker
 from gems.weights import save_weights
@@ -154,7 +154,7 @@ def factorise(
     Raises:
         GemsError: the dataset has no click.
     """
-    use_one_thread()
+    set_up_process()
     described = {
         "mf": config.model_dump(mode="json"),
         "items": data.meta["items"],

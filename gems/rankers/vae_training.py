@@ -14,7 +14,7 @@ from gems.config import VAEConfig
 from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
 from gems.lightning import best_weights, fit
-from gems.process import use_one_thread
+from gems.process import set_up_process
 from gems.randomness import stream, torch_stream
 from gems.rankers.vae import SlateVAE
 from gems.tracking import Tracker
@@ -136,7 +136,7 @@ def pretrain(
         device: ``auto``, ``cpu`` or ``cuda``.
         tracker: where losses go.
     """
-    use_one_thread()
+    set_up_process()
     described = {
         "vae": config.model_dump(mode="json"),
         "items": data.meta["items"],

@@ -18,7 +18,7 @@ from gems.device import pick_device
 from gems.digest import value_digest
 from gems.errors import GemsError
 from gems.files import write_json, written_whole
-from gems.process import use_one_thread
+from gems.process import set_up_process
 from gems.randomness import stream
 from gems.simulator import items
 from gems.simulator.simulator import Simulator
@@ -130,7 +130,7 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     Raises:
         GemsError: an input is missing or damaged, or the training breaks down.
     """
-    use_one_thread()
+    set_up_process()
     simulator = run.simulator()
     agent = run.agent(simulator)
     saved = TrainingState(state, run.fingerprint())
@@ -172,7 +172,7 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
     Raises:
         GemsError: the folder is not that of a finished run, or an input of the run is gone.
     """
-    use_one_thread()
+    set_up_process()
     weights, saved = (
         load_weights(folder / "policy.safetensors"),
         load_config(folder / "policy.json"),
