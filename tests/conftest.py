@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 from gems.config import Config, build
@@ -17,6 +18,12 @@ settings.load_profile("gems")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=3, help="kills that tests/test_kill.py makes")
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> None:
+    """Hypothesis needs the numbers that a training in an earlier test has taken for 0."""
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -112,10 +112,12 @@ def test_a_failed_job_that_is_tried_again_and_done_is_done(config, job):
     assert of(config, job).state == "done"
 
 
+# A shell's background job ignores SIGINT, and so do its children, unless they ask for it.
 KILLED = """
-import sys, time
+import signal, time
 from gems import jobs
 from gems.config import build
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with jobs.running(jobs.run_job(build({}), "Random", "focused_mix", 1)):
     print("runs", flush=True)
     time.sleep(60)
