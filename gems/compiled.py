@@ -38,9 +38,11 @@ _settings: Any = numba.config
 if not _settings.CACHE_DIR:
     _settings.CACHE_DIR = str(_cache_folder())
 _features = llvmlite.binding.get_host_cpu_features()
+# With ``ROWS``, the sums of a product that fit into the registers.
+COLUMNS = LANES // 2
 # LLVM keeps to 256 bits where there are 512, for fear of a lower clock; matrix products do not.
 if _features.get("avx512f") and not (_settings.CPU_NAME or _settings.CPU_FEATURES):
-    _settings.CPU_FEATURES = f"{_features.flatten()},-prefer-256-bit"
+    _settings.CPU_FEATURES, COLUMNS = f"{_features.flatten()},-prefer-256-bit", LANES
 
 # Exact: no reassociation, so that a batch of n users gives what n batches of one give.
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -181,11 +183,11 @@ def add_products(out: Any, start: Any, vectors: Any, matrix: Any) -> None:
     ``LANES``.
     """
     whole = out.shape[0] - out.shape[0] % ROWS
-    for column in range(0, out.shape[1], LANES):
+    for column in range(0, out.shape[1], COLUMNS):
         for row in range(0, whole, ROWS):
-            add_tile(out, start, vectors, matrix, row, column, ROWS, LANES)
+            add_tile(out, start, vectors, matrix, row, column, ROWS, COLUMNS)
         for row in range(whole, out.shape[0]):
-            add_tile(out, start, vectors, matrix, row, column, 1, LANES)
+            add_tile(out, start, vectors, matrix, row, column, 1, COLUMNS)
 
 
 def padded(values: Tensor, *, rows: int = 4, columns: int = LANES) -> Tensor:
