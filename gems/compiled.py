@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gems.vectors import add_tile, as_float, as_int
+from gems.vectors import affine_tile, as_float, as_int
 
 LANES = 32
 # Rows of a product whose sums are made together.
@@ -42,7 +42,8 @@ _features = llvmlite.binding.get_host_cpu_features()
 COLUMNS = LANES // 2
 # LLVM keeps to 256 bits where there are 512, for fear of a lower clock; matrix products do not.
 if _features.get("avx512f") and not (_settings.CPU_NAME or _settings.CPU_FEATURES):
-    _settings.CPU_FEATURES, COLUMNS = f"{_features.flatten()},-prefer-256-bit", LANES
+    _settings.CPU_FEATURES = f"{_features.flatten()},-prefer-256-bit"
+    COLUMNS = LANES
 
 # Exact: no reassociation, so that a batch of n users gives what n batches of one give.
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -176,7 +177,7 @@ def add_product(out: Any, vector: Any, matrix: Any) -> None:
 
 
 @jit_fused
-def add_products(out: Any, start: Any, vectors: Any, matrix: Any) -> None:
+def affine(out: Any, start: Any, vectors: Any, matrix: Any) -> None:
     """``out`` (m, n) = ``start`` + ``vectors`` (m, k or wider) x ``matrix`` (k, n).
 
     ``start`` is (n,), or (m, n) and may be ``out``. All are C-contiguous, and n is a multiple of
@@ -185,9 +186,9 @@ def add_products(out: Any, start: Any, vectors: Any, matrix: Any) -> None:
     whole = out.shape[0] - out.shape[0] % ROWS
     for column in range(0, out.shape[1], COLUMNS):
         for row in range(0, whole, ROWS):
-            add_tile(out, start, vectors, matrix, row, column, ROWS, COLUMNS)
+            affine_tile(out, start, vectors, matrix, row, column, ROWS, COLUMNS)
         for row in range(whole, out.shape[0]):
-            add_tile(out, start, vectors, matrix, row, column, 1, COLUMNS)
+            affine_tile(out, start, vectors, matrix, row, column, 1, COLUMNS)
 
 
 def padded(values: Tensor, *, rows: int = 4, columns: int = LANES) -> Tensor:

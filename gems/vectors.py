@@ -138,7 +138,7 @@ def group_maxima(context: Any, values: Any, stop: Any, maxima: Any) -> Any:
 
 
 @_intrinsic(prefer_literal=True)
-def add_tile(
+def affine_tile(
     context: Any,
     out: Any,
     start: Any,

@@ -13,7 +13,7 @@ from gems.agents.critics import Critics
 from gems.agents.gaussian import plain_squash, squash
 from gems.agents.reinforce import returns_to_go
 from gems.agents.slateq import DisclosedClicks
-from gems.compiled import add_products
+from gems.compiled import affine
 from gems.config import build
 from gems.data.replay import Batch, Episodes, Replay
 from gems.networks import MLP
@@ -171,10 +171,10 @@ def test_products_start_from_one_row_or_from_a_matrix(rows):
         rng.standard_normal(shape, dtype=np.float32) for shape in ((rows, 9), (7, 64), (rows, 64))
     )
     products, out = vectors[:, :7] @ matrix, np.empty_like(start)
-    add_products(out, start[0].copy(), vectors, matrix)
+    affine(out, start[0].copy(), vectors, matrix)
     np.testing.assert_allclose(out, start[0] + products, rtol=1e-4, atol=1e-5)
     expected = start + products
-    add_products(start, start, vectors, matrix)
+    affine(start, start, vectors, matrix)
     np.testing.assert_allclose(start, expected, rtol=1e-4, atol=1e-5)
 
 

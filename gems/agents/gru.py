@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gems.compiled import add_products, jit_fused, padded, sigmoid, tanh
+from gems.compiled import affine, jit_fused, padded, sigmoid, tanh
 
 _ONE = np.float32(1)
 
@@ -80,7 +80,7 @@ def gru_step(x: Any, weights: Any, bias: Any, states: Any, gates: Any) -> None:
     """
     n, width = x.shape[0], x.shape[1] // 3
     for gate in range(3):
-        add_products(gates[gate], bias[gate], states, weights[gate])
+        affine(gates[gate], bias[gate], states, weights[gate])
     for u in range(n):
         for k in range(width):
             gates[0, u, k] += x[u, k]
@@ -141,7 +141,7 @@ def _backward(grad: Any, weights: Any, states: Any, gates: Any, d_in: Any, d_hid
         for k in range(carry.shape[0]):
             carry[k] *= z[k]
         for gate in range(3):
-            add_products(carried, carried, d_gates[gate], weights[gate])
+            affine(carried, carried, d_gates[gate], weights[gate])
         for u in range(n):
             for k in range(width):
                 d_in[turn, u, k] = d_hid[turn, u, k] = d_gates[0, u, k]

@@ -46,7 +46,7 @@ class WkNNArrays(NamedTuple):
 
     Attributes:
         critic_belief: the critic's belief encoder.
-        by_dim: (dim, items and padding), the first of ``ranking.distances``.
+        by_dim: (dim, items and padding), the first of ``ranking.search_arrays``.
         offset: (items and padding,), the second.
         n_items: number of items.
         dim: dimensions of an item.
@@ -141,11 +141,9 @@ class WkNNPolicy(SACPolicy):
         table, config, first = self.bounds.table, self.config, self.critic.first
         width = self.belief.gru.hidden_size
         weight = padded(first.weight[:, :width].t(), rows=LANES)
-        by_dim, offset = ranking.distances(table)
         return WkNNArrays(
             belief_arrays(self.critic_belief.items.weight, self.critic_belief.gru),
-            padded(by_dim, rows=1).numpy(),
-            padded(offset).numpy(),
+            *ranking.search_arrays(table),
             table.shape[0],
             table.shape[1],
             config.neighbours,

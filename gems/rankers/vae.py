@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gems.compiled import LANES, add_products, jit_fused, padded
+from gems.compiled import LANES, affine, jit_fused, padded
 from gems.config import VAEConfig
 from gems.errors import GemsError
 from gems.rankers.cross_entropy import item_cross_entropy
@@ -46,7 +46,7 @@ def compare(slots: Any, blocks: Any, n_items: Any, found: Any) -> None:
         held = min(size, n_items - start)
         for first in range(0, slots.shape[0], SLATE_SIZE):
             slate = slots[first : first + SLATE_SIZE]
-            add_products(logits[: slate.shape[0]], zero, slate, blocks[number])
+            affine(logits[: slate.shape[0]], zero, slate, blocks[number])
             largest_of_rows(logits[: slate.shape[0]], held, at)
             for slot in range(slate.shape[0]):
                 if logits[slot, at[slot]] > best[first + slot]:

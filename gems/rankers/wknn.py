@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gems.compiled import add_products, jit_fused, jit_reordered, padded
+from gems.compiled import affine, jit_fused, jit_reordered, padded
 from gems.networks import MLP
 from gems.selection import top_k_rows
 from gems.simulator.kernels import SLATE_SIZE
@@ -21,6 +22,12 @@ def distances(table: Tensor) -> tuple[Tensor, Tensor]:
     return 2 * table.t(), -table.square().sum(-1)
 
 
+def search_arrays(table: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``distances`` with padding, as ``look_around`` takes them."""
+    by_dim, offset = distances(table)
+    return padded(by_dim, rows=1).numpy(), padded(offset).numpy()
+
+
 @jit_fused
 def look_around(query: Any, by_dim: Any, offset: Any, n_items: Any, near: Any, found: Any) -> None:
     """Indices (slots, k) of the items nearest to each slot, into ``found``.
@@ -33,7 +40,7 @@ def look_around(query: Any, by_dim: Any, offset: Any, n_items: Any, near: Any, f
         near: (slots, items and padding), room.
         found: (slots, k) written, the nearest first.
     """
-    add_products(near, offset, query, by_dim)
+    affine(near, offset, query, by_dim)
     top_k_rows(near, n_items, found)
 
 
@@ -47,12 +54,11 @@ def _look_around_all(queries: Any, by_dim: Any, offset: Any, n_items: Any, found
 
 def nearest(queries: Tensor, table: Tensor, k: int) -> Tensor:
     """Indices (m, slots, k) of the nearest rows of ``table`` to queries (m, slots, dim)."""
-    by_dim, offset = distances(table)
     if queries.device.type != "cpu":
+        by_dim, offset = distances(table)
         return (queries @ by_dim + offset).topk(k, dim=-1).indices
     found = np.empty((*queries.shape[:2], k), dtype=np.int64)
-    items = padded(by_dim, rows=1).numpy(), padded(offset).numpy()
-    _look_around_all(queries.contiguous().numpy(), *items, len(table), found)
+    _look_around_all(queries.contiguous().numpy(), *search_arrays(table), len(table), found)
     return torch.from_numpy(found)
 
 
