@@ -57,10 +57,10 @@ class _Report(Callback):
             self._figures["loss"] = loss
             now = time.monotonic()
             speed, self._tracked = LOG_EVERY_BATCHES / (now - self._tracked), now
-            values = {k: float(v) for k, v in trainer.callback_metrics.items() if "train_" in k}
+            values = {f"train_{name}": float(value) for name, value in outputs.items()}
             epoch = trainer.current_epoch // (trainer.check_val_every_n_epoch or 1)
-            values |= {"train_loss": loss, "epoch": epoch}
-            self._track(values | {"batches_per_second": speed}, trainer.global_step)
+            values |= {"epoch": epoch, "batches_per_second": speed}
+            self._track(values, trainer.global_step)
         self._progress.advance(1, **self._figures)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -97,14 +97,13 @@ class VAETraining(pl.LightningModule):
         names = "vae noise", self.current_epoch
         self._generator = torch_stream(self._seed, *names, device=self.device)
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Loss of one batch."""
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Loss of one batch, and the terms of it, which Lightning's log would be slow to take."""
         shape = len(batch[0]), self.vae.config.latent_dim
         noise = torch.randn(shape, generator=self._generator, device=self.device)
-        losses = self.vae.losses(*batch, noise)
-        for name, value in losses._asdict().items():
-            self.log(f"train_{name}", value.detach(), batch_size=len(batch[0]))
-        return losses.total
+        total, *terms = losses = self.vae.losses(*batch, noise)
+        names = losses._fields[1:]
+        return {"loss": total, **{n: term.detach() for n, term in zip(names, terms, strict=True)}}
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Validation losses, decoding the mean."""
