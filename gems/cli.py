@@ -158,7 +158,9 @@ def evaluate_command(args: Arguments) -> None:
     """Test the policy of a finished run on fresh users and print the metrics as JSON."""
     from gems.training.run import evaluate
 
-    print(json.dumps(evaluate(args.run, args.users, args.seed), indent=2, sort_keys=True))
+    metrics = evaluate(args.run, args.users, args.seed)
+    del metrics["test_returns"]  # a line for each user
+    print(json.dumps(metrics, indent=2, sort_keys=True))
 
 
 def table_command(args: Arguments) -> None:
@@ -202,7 +204,8 @@ def verify_command(args: Arguments) -> int:
         print(f"{result}: {'; '.join(problems)}")
     if report.absent:
         print(f"Not checked, because absent here: {len(report.absent)} input files")
-    print(f"{root}: {report.checked} results checked, {len(report.problems)} do not match")
+    counts = f"{report.checked} results checked, {len(report.problems)} do not match"
+    print(f"{root}: {counts} ({' '.join(args.config) or 'no --config: the default options'})")
     return 1 if report.problems else 0
 
 

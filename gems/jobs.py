@@ -142,7 +142,9 @@ def _outcome(job: Job, error: BaseException, log: "_LogFile") -> dict[str, Any]:
     if isinstance(error, Exception):
         log.line(logging.ERROR, f"{job.name}: broke down", traceback=True)
         return {"state": "failed", "error": f"{type(error).__name__}: {error}"}
-    log.line(logging.ERROR, f"{job.name}: stopped by a signal; the next try goes on")
+    log.line(
+        logging.ERROR, f"{job.name}: stopped by a signal; the next try takes up the last state"
+    )
     return {"state": "stopped"}
 
 

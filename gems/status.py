@@ -89,8 +89,9 @@ def read(config: Config) -> list[Row]:
 
 def _row(job: Job) -> Row:
     told, age = _told(job.progress)
-    done = job.output.exists() and (not told or _newer(job.output, job.progress))
-    if done:
+    runs = told.get("state") == "running" and _alive(told, age)
+    # Also after a later try that failed; whether the result is still true asks `gems verify`.
+    if job.output.exists() and (not runs or _newer(job.output, job.progress)):
         return Row(job.kind, job.name, "done", value=_test_return(job))
     if not told:
         state: State = "stopped" if _has_state(job) else "missing"
@@ -98,7 +99,7 @@ def _row(job: Job) -> Row:
     log = told.get("log", "")
     if told["state"] == "failed":
         return Row(job.kind, job.name, "failed", error=_last_line(log) or told["error"], log=log)
-    if told["state"] == "stopped" or not _alive(told, age):
+    if not runs:
         return Row(job.kind, job.name, "stopped", progress=_progress(told), log=log)
     return Row(
         job.kind,

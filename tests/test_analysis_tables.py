@@ -86,12 +86,13 @@ def test_variants_do_not_enter_table_2(tmp_path):
     assert rows(table("table2", paths, tmp_path))[0]["mean"] == "300"
 
 
-def test_runs_that_differ_in_their_vae_only_are_refused_by_name(tmp_path):
+@pytest.mark.parametrize("seed", [1, 2])
+def test_runs_of_two_vaes_are_refused_by_name(tmp_path, seed):
     paths = [
-        write_run(tmp_path, "SAC+GeMS", "focused_mix", 300.0),
-        write_run(tmp_path, "SAC+GeMS", "focused_mix", 100.0, vae={"beta": 0.1}),
+        write_run(tmp_path, "SAC+GeMS", "focused_mix", 300.0, seed=1),
+        write_run(tmp_path, "SAC+GeMS", "focused_mix", 100.0, seed=seed, vae={"beta": 0.1}),
     ]
-    with pytest.raises(GemsError, match=r"KL0\.1.* and .*KL1\.0.* differ in their VAE only"):
+    with pytest.raises(GemsError, match=r"KL[01]\.[01].* and .*KL[01]\.[01].* differ in their VAE"):
         table("table2", paths, tmp_path)
 
 

@@ -213,7 +213,7 @@ def test_a_missing_item_table_of_wknn_is_told_under_the_preset_that_needs_it(gem
 def test_files_that_are_named_and_missing_are_told(refused):
     assert "none.npy" in refused("simulate", "--env", "focused_mix", "--items", "none.npy")
     assert "none" in refused("mf", "--env", "focused_mix", "--dataset", "none")
-    assert "none" in refused("evaluate", "none")
+    assert "none is not the folder of a finished run" in refused("evaluate", "none")
     assert "none.json" in refused("table", "none.json", "--output", "table2.csv")
 
 
@@ -276,7 +276,8 @@ def test_a_method_that_does_not_learn_runs_from_items_to_table(gems, tmp_path, t
     assert (result["method"], result["seed"], result["test_users"]) == ("Random", 7, 3)
     status, out, _ = gems("evaluate", run)
     assert status == 0
-    assert json.loads(out)["test_return"] == result["test_return"]
+    assert json.loads(out) == {k: result[k] for k in result if k in json.loads(out)}
+    assert {"test_return", "test_standard_error"} < json.loads(out).keys()
     results = sorted((tmp_path / "out" / "runs").glob("*/result.json"))
     assert gems("table", *results, "--output", "table2.csv")[0] == 0
     assert (tmp_path / "table2.csv").read_text().count("\n") == 3

@@ -95,7 +95,8 @@ def test_an_error_ends_the_log_with_its_traceback(job):
 def test_a_signal_is_told_in_the_log(job):
     with pytest.raises(SystemExit), jobs.running(job):
         sys.exit(143)
-    assert job.log_file().read_text().endswith("stopped by a signal; the next try goes on\n")
+    log = job.log_file().read_text()
+    assert log.endswith("stopped by a signal; the next try takes up the last state\n")
 
 
 def test_a_log_that_cannot_be_written_warns_once_and_the_job_goes_on(job, capsys):

@@ -112,6 +112,13 @@ def test_a_failed_job_that_is_tried_again_and_done_is_done(config, job):
     assert of(config, job).state == "done"
 
 
+def test_a_result_outlives_a_later_try_that_failed(config, job):
+    finish(job, test_return=1.0)
+    with pytest.raises(GemsError), jobs.running(job):
+        raise GemsError("another result, of items that are damaged")
+    assert of(config, job).state == "done"
+
+
 # A shell's background job ignores SIGINT, and so do its children, unless they ask for it.
 KILLED = """
 import signal, time

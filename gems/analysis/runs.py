@@ -101,14 +101,14 @@ def main_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs that are no variants: those of Table 2.
 
     Raises:
-        GemsError: two of them differ only in their VAE.
+        GemsError: runs of one method in one environment differ in their VAE.
     """
     runs = runs[runs["variant"] == ""]
-    twice = runs[runs.duplicated(RUN, keep=False)]
-    if len(twice):
-        same = twice.groupby(RUN).get_group(tuple(twice.iloc[0][RUN]))
-        names = " and ".join(folder.name for folder in same["folder"][:2])
-        raise GemsError(f"{names} differ in their VAE only; give the runs of one VAE.")
+    for _, pooled in runs[runs["config"].astype(bool)].groupby(["method", "environment"]):
+        of_each = pooled.drop_duplicates("vae")["folder"]
+        if len(of_each) > 1:
+            names = " and ".join(folder.name for folder in of_each[:2])
+            raise GemsError(f"{names} differ in their VAE; give the runs of one VAE.")
     return runs
 
 
@@ -135,7 +135,7 @@ def read_csv(folder: Path, name: str, columns: Iterable[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
     except FileNotFoundError:
-        raise GemsError(f"{path} does not exist; the run is older than this figure.") from None
+        raise GemsError(f"{path} does not exist; make the run again.") from None
     except (OSError, ValueError) as error:
         raise GemsError(f"{path} is not a readable CSV file: {error}") from error
     missing = [column for column in columns if column not in table]

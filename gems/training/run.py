@@ -173,6 +173,8 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
         GemsError: the folder is not that of a finished run, or an input of the run is gone.
     """
     set_up_process()
+    if not (folder / "result.json").is_file():
+        raise GemsError(f"{folder} is not the folder of a finished run.")
     weights, saved = (
         load_weights(folder / "policy.safetensors"),
         load_config(folder / "policy.json"),
