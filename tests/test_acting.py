@@ -38,15 +38,21 @@ def models(tmp_path_factory):
     return folder
 
 
-def played(method, models, fidelity="released", environment="focused_divpen", dim=20):
-    """A policy, its simulator, and an episode in which it explored."""
+def learner_of(method, models, fidelity="released", environment="focused_divpen", dim=20):
+    """An untrained learner and its simulator."""
     changed = {"simulator": {"turns": TURNS}, "slateq": {"epsilon_start": 0}}
     config = build({"fidelity": fidelity, "agent": {"embedding_dim": dim}, **changed})
     files = {"vae": models / "vae.safetensors", "mf": models / f"mf{dim}.safetensors"}
     catalogue = items.generate(5, "focused", N_ITEMS, 1.0)
     simulator = Simulator(catalogue, registry.environment(environment), config.simulator)
     torch.manual_seed(1)
-    learner = registry.agent_builder(registry.method(method))(Context(config, simulator, **files))
+    build_agent = registry.agent_builder(registry.method(method))
+    return build_agent(Context(config, simulator, **files)), simulator
+
+
+def played(method, models, **options):
+    """A policy, its simulator, and an episode in which it explored."""
+    learner, simulator = learner_of(method, models, **options)
     episode = rollout(learner.policy, simulator, 1, "explore", SEED, "one")
     return learner.policy, simulator, episode
 
@@ -88,7 +94,7 @@ def test_slates_and_actions_are_those_of_the_plain_actor(
     models, monkeypatch, method, fidelity, dim
 ):
     monkeypatch.setattr(vae, "BLOCK_ITEMS", 32)  # a table of several blocks
-    policy, _, episode = played(method, models, fidelity, dim=dim)
+    policy, _, episode = played(method, models, fidelity=fidelity, dim=dim)
     noise = iter(draws_of(policy))
     policy.head.noise = lambda like, generator: next(noise).unsqueeze(0)
     policy.begin(1)
@@ -103,7 +109,7 @@ def test_slates_and_actions_are_those_of_the_plain_actor(
 @pytest.mark.parametrize("fidelity", ["released", "paper"])
 @torch.inference_mode()
 def test_slates_are_those_of_plain_slateq(models, fidelity):
-    policy, _, episode = played("SlateQ", models, fidelity)
+    policy, _, episode = played("SlateQ", models, fidelity=fidelity)
     assert episode.bored.any()
     policy.begin(1)
     for turn, seen in enumerate(observations(episode)):
@@ -139,6 +145,8 @@ def test_exponentials_and_logarithms_are_right_to_a_few_units_in_the_last_place(
     x = np.linspace(-86, 86, 5003, dtype=np.float32)
     got = [exp(value) for value in x]
     np.testing.assert_allclose(got, np.exp(x.astype(np.float64)), rtol=3e-7)
+    beyond = [exp(np.float32(value)) for value in (-1e4, -200, -89, 89, 1e4)]
+    assert beyond == [0, 0, 0, np.inf, np.inf]
     positive = np.concatenate([np.exp(x), np.linspace(0.9, 1.1, 1001, dtype=np.float32)])
     got = [log(value) for value in positive]
     np.testing.assert_allclose(got, np.log(positive.astype(np.float64)), rtol=3e-7)

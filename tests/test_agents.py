@@ -88,10 +88,22 @@ def test_the_fused_critics_equal_autograd():
     same_results([least], [plain], [actions])
 
 
+def test_critics_that_agree_share_the_gradient():
+    critics = Critics(6, 9, 16)
+    for parameter in critics.parameters():
+        parameter.data.zero_()
+    for number, critic in enumerate(critics):  # each values one of two equal numbers
+        critic.first.weight.data[0, 6 + number] = critic.last.weight.data[0, 0] = 1
+    states, actions = torch.randn(50, 6), torch.rand(50, 1).repeat(1, 9).requires_grad_()
+    least, plain = critics.least(states, actions), critics.plain_least(states, actions)
+    same_results([least], [plain], [actions])
+
+
 def test_the_compiled_squashed_gaussian_equals_autograd():
     torch.manual_seed(0)
     outputs = torch.randn(50, 8)
     outputs[:, 4:] = 3 * outputs[:, 4:]  # some beyond the largest standard deviation
+    outputs[::5, 4:] -= 20  # and some below the least
     outputs.requires_grad_()
     noise = torch.randn(50, 4)
     exact = outputs.detach().double().requires_grad_()
@@ -161,6 +173,8 @@ def test_nearest_items_are_those_of_the_smallest_distance():
 def test_best_items_are_those_of_the_largest_product_whatever_the_block(monkeypatch, n_items):
     monkeypatch.setattr(vae, "BLOCK_ITEMS", 32)
     table, slots = torch.randn(n_items, 7), torch.randn(57, 7)
+    assert torch.equal(vae.best_items(slots, table), (slots @ table.t()).argmax(-1))
+    slots, table = torch.ones(57, 7), -table.abs()  # items that fill up a block give 0
     assert torch.equal(vae.best_items(slots, table), (slots @ table.t()).argmax(-1))
 
 

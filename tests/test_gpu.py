@@ -1,4 +1,4 @@
-"""Jobs that share the GPUs of one machine, tried with GPUs that there are not."""
+"""What a GPU computes, and jobs that share the GPUs of a machine, tried without any GPU."""
 
 import collections
 import fcntl
@@ -9,9 +9,13 @@ import sys
 import time
 
 import pytest
+import torch
+from test_acting import TRAINED, learner_of, models  # noqa: F401
 from test_slurm import finish, snakemake
 
 from gems import device
+from gems.data.replay import Batch
+from gems.training.rollout import rollout
 
 GPUS = {"CUDA_VISIBLE_DEVICES": "0,GPU-5e/1"}
 JOB = """
@@ -29,6 +33,29 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     return tmp_path
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Tensors say that they are on a GPU, and stay where they are."""
+    for name in ("randn", "zeros"):
+        make = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *a, device=None, make=make, **k: make(*a, **k))
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: tensor)
+    monkeypatch.setattr(torch.Tensor, "device", property(lambda tensor: torch.device("cuda")))
+
+
+@pytest.mark.parametrize("fidelity", ["released", "paper"])
+@pytest.mark.parametrize("method", TRAINED)
+def test_updates_are_the_same_where_nothing_is_compiled(models, method, fidelity, request):  # noqa: F811
+    (learner, simulator), (other, _) = (learner_of(method, models, fidelity) for _ in range(2))
+    batch = Batch.of(rollout(learner.policy, simulator, 5, "random", 1), torch.device("cpu"))
+    figures = [learner.update(batch, torch.Generator().manual_seed(i)) for i in range(3)]
+    request.getfixturevalue("elsewhere")
+    for number, ours in enumerate(figures):
+        theirs = other.update(batch, torch.Generator().manual_seed(number))
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-5)
+    assert figures[0] != figures[2]
 
 
 def start(environment):

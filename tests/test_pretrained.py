@@ -116,10 +116,10 @@ def test_the_item_table_gets_no_gradient_from_the_decoder():
     assert vae.slate_head.weight.grad.any()
 
 
-@pytest.mark.parametrize("items", [7, 1000, 200_000])
-def test_the_fused_cross_entropy_equals_pytorchs(items):
+@pytest.mark.parametrize(("items", "size"), [(7, 1), (1000, 1), (1000, 300), (200_000, 1)])
+def test_the_fused_cross_entropy_equals_pytorchs(items, size):
     torch.manual_seed(0)
-    slots, table = torch.randn(30, 5, requires_grad=True), torch.randn(items, 5)
+    slots, table = (size * torch.randn(30, 5)).requires_grad_(), torch.randn(items, 5)
     targets = torch.randint(items, (30,))
     fused = item_cross_entropy(slots, table, targets)
     plain = torch.nn.functional.cross_entropy(slots @ table.t(), targets)
