@@ -4,8 +4,12 @@ Loops are over buffers whose width is a multiple of ``LANES``, which fills the v
 current processors; what is added to reach it is zero.
 """
 
+import atexit
+import contextlib
 import hashlib
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +33,19 @@ def _cache_folder() -> Path:
     texts = (path.read_bytes() for path in sorted(_PACKAGE.rglob("*.py")))
     compiled = [text for text in texts if b"gems.compiled" in text or b"numba" in text]
     digest = hashlib.sha256(b"".join(compiled)).hexdigest()[:16]
-    writable = os.access(_PACKAGE, os.W_OK)
-    parent = _PACKAGE / "__pycache__" if writable else Path.home() / ".cache" / "gems"
-    return parent / f"numba-{digest}"
+    return _cache_parent() / f"numba-{digest}"
+
+
+def _cache_parent() -> Path:
+    """In the package, at home, or where neither can be written a folder for this process only."""
+    if os.access(_PACKAGE, os.W_OK):
+        return _PACKAGE / "__pycache__"
+    with contextlib.suppress(RuntimeError):  # nobody's home
+        if os.access(Path.home(), os.W_OK):
+            return Path.home() / ".cache" / "gems"
+    folder = tempfile.mkdtemp(prefix="gems-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 _settings: Any = numba.config

@@ -116,8 +116,32 @@ def fit(
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     last = state / "last.ckpt"
     earlier = load_state(last, state) if last.is_file() else None
-    # Two of them: `save_last` would save only when the best is beaten.
-    best, latest = (
+    done = earlier["global_step"] if earlier else 0
+    with Progress(stage, total_batches, "batches", done) as progress:
+        report = _Report(progress, tracker, monitor)
+        trainer = pl.Trainer(
+            accelerator="gpu" if pick_device(device).type == "cuda" else "cpu",
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            callbacks=[report, *callbacks, *_checkpoints(state, monitor)],
+            # One process, also where the variables of a SLURM job speak of more.
+            plugins=[LightningEnvironment(), _WholeCheckpoints()],
+            **options,
+        )
+        if earlier is None:
+            trainer.fit(module)
+        elif _stopped(earlier):
+            report.load_state_dict(earlier["callbacks"][report.state_key])
+        else:
+            trainer.fit(module, ckpt_path=str(last), weights_only=True)
+
+
+def _checkpoints(state: Path, monitor: str) -> list[ModelCheckpoint]:
+    """Of the best and of the latest: `save_last` would save only when the best is beaten."""
+    return [
         ModelCheckpoint(
             state,
             filename=name,
@@ -126,25 +150,7 @@ def fit(
             save_on_train_epoch_end=figure is None,
         )
         for name, figure in (("best", monitor), ("last", None))
-    )
-    done = earlier["global_step"] if earlier else 0
-    with Progress(stage, total_batches, "batches", done) as progress:
-        trainer = pl.Trainer(
-            accelerator="gpu" if pick_device(device).type == "cuda" else "cpu",
-            devices=1,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            callbacks=[_Report(progress, tracker, monitor), *callbacks, best, latest],
-            # One process, also where the variables of a SLURM job speak of more.
-            plugins=[LightningEnvironment(), _WholeCheckpoints()],
-            **options,
-        )
-        if earlier is None:
-            trainer.fit(module)
-        elif not _stopped(earlier):
-            trainer.fit(module, ckpt_path=str(last), weights_only=True)
+    ]
 
 
 def _stopped(checkpoint: dict[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """The largest of many values, looked for by vector instructions (compiled, on the CPU).
 
 Values are C-contiguous float32. NaN is never among the largest, but ``largest`` may then miss the
-largest of the others.
+largest of the others. Neither is minus infinity: for want of others it is item 0.
 """
 
 from typing import Any

@@ -108,7 +108,7 @@ def reaching(context: Any, values: Any, start: Any, bound: Any, width: Any) -> A
 def group_maxima(context: Any, values: Any, stop: Any, maxima: Any) -> Any:
     """Maxima (GROUPS,) of the first ``stop`` values whose index is the same modulo ``GROUPS``.
 
-    ``stop`` is a multiple of ``WIDE``, and not 0; no value is NaN.
+    ``stop`` is a multiple of ``WIDE``, and not 0. A maximum may be NaN where one of its values is.
     """
     _check(values, maxima)
 

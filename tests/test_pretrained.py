@@ -196,18 +196,22 @@ def test_a_factorisation_killed_after_it_stopped_early_is_not_trained_further(
     data, tmp_path, monkeypatch
 ):
     undisturbed = train_mf(data, tmp_path / "undisturbed")
+    tracked, again = [], []
 
     def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
+        patch.setattr(TRACKER, "log", lambda *row: tracked.append(row))
         patch.setattr("gems.embeddings.mf.save_weights", killed)
         with pytest.raises(KeyboardInterrupt):
             train_mf(data, tmp_path / "killed")
     with monkeypatch.context() as patch:
+        patch.setattr(TRACKER, "log", lambda *row: again.append(row))
         patch.setattr(BPR, "training_step", killed)
         resumed = train_mf(data, tmp_path / "killed")
     assert resumed.read_bytes() == undisturbed.read_bytes()
+    assert again == tracked != []
 
 
 def test_a_pass_over_the_pairs_draws_each_once(data):

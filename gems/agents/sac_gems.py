@@ -19,7 +19,7 @@ from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
 from gems.compiled import jit_fused
-from gems.rankers.vae import GeMSRanker, compare, in_blocks, load_ranker
+from gems.rankers.vae import GeMSRanker, find_best, in_blocks, load_ranker
 
 
 class GeMSArrays(NamedTuple):
@@ -49,7 +49,7 @@ def _decode(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> Non
     slots = from_rectified(arrays.slots, hidden)
     dim = arrays.blocks.shape[1]
     queries = slots[: slate.shape[0] * dim].reshape(slate.shape[0], dim)
-    compare(queries, arrays.blocks, arrays.n_items, slate)
+    find_best(queries, arrays.blocks, arrays.n_items, slate)
 
 
 class GeMSPolicy(SACPolicy):

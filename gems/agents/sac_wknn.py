@@ -87,7 +87,7 @@ def _rank(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> None:
             query[slot, d] = action[slot * dim + d] if arrays.by_slot else action[d * slots + slot]
     near = np.empty((slots, arrays.offset.shape[0]), dtype=np.float32)
     items = arrays.by_dim, arrays.offset, arrays.n_items
-    ranking.look_around(query, *items, near, candidates[0])
+    ranking.nearest_items(query, *items, near, candidates[0])
     base = np.empty((1, arrays.last.shape[0]), dtype=np.float32)
     hidden = arrays.state.bias.copy()
     add_product(hidden, state, arrays.state.weight)

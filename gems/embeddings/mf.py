@@ -33,9 +33,9 @@ Pairs = tuple[NDArray[np.int32], NDArray[np.signedinteger]]
 class Triples(IterableDataset):
     """Batches of (user, clicked item, random item), all int64 tensors.
 
-    Passes over the pairs are in random orders, one after the other; batches are numbered through
-    all passes, and what a batch holds depends on its number alone, so that training can go on
-    from any of them.
+    Passes over the pairs are in random orders, one after the other, and batches are numbered
+    through all passes. What they hold depends on their numbers and on ``first``, whose stream draws
+    the negatives, so training can go on from each ``first`` of before.
     """
 
     def __init__(

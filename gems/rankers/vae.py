@@ -31,7 +31,7 @@ def in_blocks(table: Tensor) -> NDArray[np.float32]:
 
 
 @jit_fused
-def compare(slots: Any, blocks: Any, n_items: Any, found: Any) -> None:
+def find_best(slots: Any, blocks: Any, n_items: Any, found: Any) -> None:
     """The item with the largest product with each of ``slots`` (m, dim), into ``found`` (m,).
 
     ``blocks`` are those of ``in_blocks``, of ``n_items`` items.
@@ -55,11 +55,12 @@ def compare(slots: Any, blocks: Any, n_items: Any, found: Any) -> None:
 
 
 def best_items(slots: Tensor, table: Tensor) -> Tensor:
-    """Item (m,) of ``table`` (items, dim) with the largest product with each of ``slots``."""
-    if slots.device.type != "cpu":
-        return (slots @ table.t()).argmax(-1)
+    """Item (m,) of ``table`` (items, dim) with the largest product with each of ``slots``.
+
+    Both lie on the CPU, where all acting is done.
+    """
     found = torch.empty(len(slots), dtype=torch.int64)
-    compare(slots.contiguous().numpy(), in_blocks(table), len(table), found.numpy())
+    find_best(slots.contiguous().numpy(), in_blocks(table), len(table), found.numpy())
     return found
 
 

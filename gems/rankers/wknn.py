@@ -13,8 +13,8 @@ from gems.selection import top_k_rows
 from gems.simulator.kernels import SLATE_SIZE
 
 
-def distances(table: Tensor) -> tuple[Tensor, Tensor]:
-    """What gives the distances of queries to items: a product with the first, plus the second.
+def proximity(table: Tensor) -> tuple[Tensor, Tensor]:
+    """What gives the proximity of queries to items: a product with the first, plus the second.
 
     Twice the product less the item's squared norm is largest where the distance is least. The
     first is (dim, items), the second (items,).
@@ -23,18 +23,18 @@ def distances(table: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def search_arrays(table: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """``distances`` with padding, as ``look_around`` takes them."""
-    by_dim, offset = distances(table)
+    """``proximity`` with padding, as ``nearest_items`` takes them."""
+    by_dim, offset = proximity(table)
     return padded(by_dim, rows=1).numpy(), padded(offset).numpy()
 
 
 @jit_fused
-def look_around(query: Any, by_dim: Any, offset: Any, n_items: Any, near: Any, found: Any) -> None:
+def nearest_items(query: Any, by_dim: Any, offset: Any, n_items: Any, near: Any, found: Any) -> None:
     """Indices (slots, k) of the items nearest to each slot, into ``found``.
 
     Args:
         query: (slots, dim).
-        by_dim: (dim, items and padding), the first of ``distances``.
+        by_dim: (dim, items and padding), the first of ``proximity``.
         offset: (items and padding,), the second.
         n_items: number of items.
         near: (slots, items and padding), room.
@@ -45,20 +45,20 @@ def look_around(query: Any, by_dim: Any, offset: Any, n_items: Any, near: Any, f
 
 
 @jit_fused
-def _look_around_all(queries: Any, by_dim: Any, offset: Any, n_items: Any, found: Any) -> None:
-    """``look_around`` of queries (m, slots, dim), whose distances stay in the cache."""
+def _nearest_all(queries: Any, by_dim: Any, offset: Any, n_items: Any, found: Any) -> None:
+    """``nearest_items`` of queries (m, slots, dim), whose proximities stay in the cache."""
     near = np.empty((queries.shape[1], offset.shape[0]), dtype=np.float32)
     for row in range(queries.shape[0]):
-        look_around(queries[row], by_dim, offset, n_items, near, found[row])
+        nearest_items(queries[row], by_dim, offset, n_items, near, found[row])
 
 
 def nearest(queries: Tensor, table: Tensor, k: int) -> Tensor:
     """Indices (m, slots, k) of the nearest rows of ``table`` to queries (m, slots, dim)."""
     if queries.device.type != "cpu":
-        by_dim, offset = distances(table)
+        by_dim, offset = proximity(table)
         return (queries @ by_dim + offset).topk(k, dim=-1).indices
     found = np.empty((*queries.shape[:2], k), dtype=np.int64)
-    _look_around_all(queries.contiguous().numpy(), *search_arrays(table), len(table), found)
+    _nearest_all(queries.contiguous().numpy(), *search_arrays(table), len(table), found)
     return torch.from_numpy(found)
 
 

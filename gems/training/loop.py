@@ -79,7 +79,7 @@ class Trainer:
             while self._episode < self.config.episodes:
                 self._advance(progress)
                 if self._episode % every == 0:
-                    row = self._validated()
+                    row = self._add_row()
                     progress.advance(0, **{"validation return": row["validation_return"]})
                     speed = (self._episode - first) / (time.monotonic() - started)
                     tracker.log(_figures(row) | {"episodes_per_second": speed}, self._episode)
@@ -100,12 +100,12 @@ class Trainer:
             self._episode += 1
             progress.advance()
 
-    def _validated(self) -> dict[str, float]:
+    def _add_row(self) -> dict[str, float]:
         """Validate, and add a row to the curve, which is returned."""
-        bored = self._validate()
+        mean_return, bored = self._validate()
         row = {
             "episode": self._episode,
-            "validation_return": self._last_return,
+            "validation_return": mean_return,
             "validation_bored_topics": bored,
             "training_return": float(np.mean(self._returns)),
             **{name: float(np.mean(values)) for name, values in sorted(self._figures.items())},
@@ -143,21 +143,21 @@ class Trainer:
                 raise GemsError(f"{name} became {value} at episode {self._episode}.")
         return figures
 
-    def _validate(self) -> float:
-        """Mean return of fresh users; keep the policy if it is the best so far.
+    def _validate(self) -> tuple[float, float]:
+        """Play with fresh users; keep the policy if it is the best so far.
 
         Returns:
-            the mean number of topics that were bored in a turn.
+            the mean return, and the mean number of topics that were bored in a turn.
         """
         n, purpose = self.config.validation_users, ("validation", self._episode)
         episodes = rollout(self._acting(), self.simulator, n, "greedy", self.seed, *purpose)
-        self._last_return = float(episodes.returns.mean())
-        if self._last_return > self.best_return:
-            self.best_episode, self.best_return = self._episode, self._last_return
+        mean_return = float(episodes.returns.mean())
+        if mean_return > self.best_return:
+            self.best_episode, self.best_return = self._episode, mean_return
             weights = self.learner.policy.state_dict()
             self._best = {name: value.detach().cpu().clone() for name, value in weights.items()}
         bored = self.simulator.boredom(episodes.slates, episodes.clicks)[:, :-1]
-        return float(bored.sum(-1).mean())
+        return mean_return, float(bored.sum(-1).mean())
 
     def _state(self) -> dict[str, Any]:
         return {
