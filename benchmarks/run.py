@@ -2,9 +2,10 @@
 
 Every time is a median over several repeats after a warm-up, on one thread, and is also given in G,
 the time of a 1024 x 1024 x 1024 float32 matrix product measured right before it, so that figures
-hold on a noisy machine. ``--json FILE`` writes them all. Reach is what was aimed at; Released what
-the code of the paper's authors takes, measured in the same way. Rows that end in a number of turns or items tell how
-the cost grows; each is measured in a process of its own, which also gives its peak memory.
+hold on a noisy machine. Reach is what was aimed at; Released what the code of the paper's authors
+takes, measured in the same way. ``--json FILE`` writes them all. Rows that end in a number of turns
+or items tell how the cost grows; each is measured in a process of its own, which also gives its
+peak memory.
 """
 
 import argparse

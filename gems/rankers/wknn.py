@@ -29,7 +29,9 @@ def search_arrays(table: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float3
 
 
 @jit_fused
-def nearest_items(query: Any, by_dim: Any, offset: Any, n_items: Any, near: Any, found: Any) -> None:
+def nearest_items(
+    query: Any, by_dim: Any, offset: Any, n_items: Any, near: Any, found: Any
+) -> None:
     """Indices (slots, k) of the items nearest to each slot, into ``found``.
 
     Args:
