@@ -134,7 +134,7 @@ def test_pretrained_models_track_their_losses(gems):
     assert list(start.tags) == ["GeMS", "focused_mix", "seed_5"]
     assert config["vae.batch_slates"] == 4
     assert set(values["val_total"]) == {90, 180}
-    assert set(values["train_slate"]) == set(values["batches_per_second"]) == {50, 100, 150}
+    assert set(values["train_total"]) == set(values["batches_per_second"]) == {50, 100, 150}
     gems("mf", "--env", "focused_mix", config={"tracking": {"mode": "offline", "folder": "mf"}})
     start, values, _, _ = tracked(Path("mf"))
     assert start.name == "MF_focused_mix_seed2023"

@@ -98,12 +98,11 @@ class VAETraining(pl.LightningModule):
         self._generator = torch_stream(self._seed, *names, device=self.device)
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Loss of one batch, and the terms of it, which Lightning's log would be slow to take."""
+        """Loss of one batch, and what to track, which Lightning's log would be slow to take."""
         shape = len(batch[0]), self.vae.config.latent_dim
         noise = torch.randn(shape, generator=self._generator, device=self.device)
-        total, *terms = losses = self.vae.losses(*batch, noise)
-        names = losses._fields[1:]
-        return {"loss": total, **{n: term.detach() for n, term in zip(names, terms, strict=True)}}
+        losses = self.vae.losses(*batch, noise)
+        return {"loss": losses.total, **{k: v.detach() for k, v in losses._asdict().items()}}
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Validation losses, decoding the mean."""
