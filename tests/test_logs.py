@@ -21,7 +21,6 @@ from gems.config import build
 from gems.errors import GemsError
 from gems.progress import Progress, duration
 
-TODAY = f"{date.today():%Y%m%d}"
 TINY = {
     "simulator": {"turns": 4},
     "items": {"count": 60},
@@ -45,7 +44,12 @@ def job(tmp_path, monkeypatch):
     return jobs.run_job(build({}), "Random", "focused_mix", 7)
 
 
-def test_logs_lie_where_they_are_promised():
+def test_logs_lie_where_they_are_promised(tmp_path, monkeypatch):
+    class LeapDay(date):
+        today = classmethod(lambda cls: cls(2028, 2, 29))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs, "date", LeapDay)
     config = build({})
     made = {
         "GeMS_VAE/focused_mix_latentdim32_KL1.0_click0.5": jobs.vae_job(config, "focused_mix", 3),
@@ -53,9 +57,9 @@ def test_logs_lie_where_they_are_promised():
         "SAC_WkNN/diffuse_mix": jobs.run_job(config, "SAC+WkNN", "diffuse_mix", 3),
     }
     for path, job in made.items():
-        assert job.log_file() == Path(f"logs/log_3/{path}_{TODAY}.log")
+        assert job.log_file() == Path(f"logs/log_3/{path}_20280229.log")
     mf = jobs.mf_job(config, "focused_mix").log_file()
-    assert mf == Path(f"logs/log_{config.mf.seed}/MF/focused_mix_{TODAY}.log")
+    assert mf == Path(f"logs/log_{config.mf.seed}/MF/focused_mix_20280229.log")
 
 
 def test_logs_of_other_results_do_not_mix_with_those_of_the_default():
