@@ -16,7 +16,7 @@ IGNORED = {
     f"gems.{name}"
     for name in (
         *("attempt", "config", "digest", "errors", "files", "interrupt", "paths", "progress"),
-        *("provenance", "registry", "tracking", "variants", "verify"),
+        *("provenance", "registry", "sections", "tracking", "variants", "verify"),
     )
 }
 

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gems.analysis.layout import sheet_of, to_html
-from gems.config import PRESETS, Config, Section
+from gems.config import Config
 from gems.files import written_whole
+from gems.sections import PRESETS, Section
 
 
 def schema() -> str:

@@ -15,8 +15,9 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from gems.config import TrackingConfig, flat
+from gems.config import flat
 from gems.digest import value_digest
+from gems.sections import TrackingConfig
 
 CLOSE_SECONDS = 30.0
 

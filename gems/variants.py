@@ -5,8 +5,9 @@ A variant is part of the name of its runs, after the seed, so that it lies besid
 
 from typing import Any
 
-from gems.config import PRESETS, Config, Fidelity, build, run_values
+from gems.config import Config, build, run_values
 from gems.errors import GemsError, unknown
+from gems.sections import PRESETS, Fidelity
 
 AUDITED = {"SAC+WkNN": "wknn", "SlateQ": "slateq", "REINFORCE+SoftMax": "reinforce"}
 LATENT_DIMS = (16, 32)

@@ -15,9 +15,9 @@ from gems.analysis import catalogue
 from gems.analysis.published import PUBLISHED
 from gems.analysis.runs import read_results
 from gems.analysis.scale import scale_note
-from gems.config import PRESETS
 from gems.errors import GemsError
 from gems.registry import ASSUMPTIONS, ENVIRONMENTS, METHODS
+from gems.sections import PRESETS
 from gems.variants import VARIANTS
 
 TEN_SEEDS = range(10)

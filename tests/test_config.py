@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gems import options, registry
-from gems.config import PRESETS, build, load, needs
+from gems.config import build, load, needs
 from gems.errors import GemsError
+from gems.sections import PRESETS
 
 ROOT = Path(__file__).parents[1]
 FIDELITIES = ("released", "paper")

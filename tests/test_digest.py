@@ -192,6 +192,7 @@ def test_the_order_of_modules_does_not_count(package):
         ("analysis/tables", {"table"}),
         ("analysis/statistics", {"table"}),
         ("cli", set()),
+        ("commands", set()),
         ("progress", set()),
         ("tracking", set()),
         ("options", set()),

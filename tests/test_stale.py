@@ -186,7 +186,10 @@ CASES = {
     "code that changes no result": (
         lambda project: [
             append(f"gems/{name}.py", CODE)(project)
-            for name in ("cli", "progress", "tracking", "provenance", "verify", "attempt", "files")
+            for name in (
+                *("attempt", "cli", "commands", "files", "progress", "provenance", "tracking"),
+                "verify",
+            )
         ],
         set(),
         False,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gems.agents.gru import GRUTurns, gru_states
-from gems.config import AgentConfig
+from gems.sections import AgentConfig
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gems.compiled import exp, jit_fused, jit_reordered, log
-from gems.config import AgentConfig
 from gems.networks import MLP
+from gems.sections import AgentConfig
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 # Added to the slope of tanh, which has no logarithm where it is 0.

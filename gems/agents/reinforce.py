@@ -31,10 +31,10 @@ from gems.agents.base import (
 from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.compiled import exp, jit_fused
-from gems.config import AgentConfig, ReinforceConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
 from gems.rankers.topk import top_items
+from gems.sections import AgentConfig, ReinforceConfig
 from gems.selection import largest
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation

@@ -34,8 +34,8 @@ from gems.agents.belief import Belief
 from gems.agents.critics import Critics
 from gems.agents.gaussian import LOG_STD_MAX, LOG_STD_MIN, Gaussian
 from gems.compiled import LANES, exp, jit_fused, tanh
-from gems.config import AgentConfig, SACConfig
 from gems.data.replay import Batch
+from gems.sections import AgentConfig, SACConfig
 from gems.simulator.simulator import Observation
 
 

@@ -12,11 +12,11 @@ from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
 from gems.compiled import LANES, add_product, jit_fused, padded
-from gems.config import AgentConfig, SACConfig, WkNNConfig
 from gems.data.replay import Batch
 from gems.embeddings.table import load_items
 from gems.networks import MLP
 from gems.rankers import wknn as ranking
+from gems.sections import AgentConfig, SACConfig, WkNNConfig
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 

@@ -35,10 +35,10 @@ from gems.agents.base import (
 from gems.agents.belief import Belief
 from gems.agents.context import Context
 from gems.compiled import add_product, exp, jit_fused, padded
-from gems.config import AgentConfig, SlateQConfig
 from gems.data.replay import Batch
 from gems.networks import MLP
 from gems.rankers.topk import top_items
+from gems.sections import AgentConfig, SlateQConfig
 from gems.selection import top_k
 from gems.simulator.kernels import DIM, SLATE_SIZE, TOPIC_DIM, TOPICS
 from gems.simulator.simulator import Observation, Simulator

@@ -14,9 +14,9 @@ from gems.analysis.runs import main_runs, read_results
 from gems.analysis.scale import is_paper_scale, scale_note
 from gems.analysis.statistics import add_holm, half_width, hedges_g, welch_p
 from gems.analysis.tables import scale_of_cell
-from gems.config import Fidelity
 from gems.errors import GemsError
 from gems.registry import ENVIRONMENTS, METHODS, OURS
+from gems.sections import Fidelity
 from gems.variants import AUDITED, baseline_fidelity
 
 SIDES: tuple[Fidelity, Fidelity] = ("released", "paper")

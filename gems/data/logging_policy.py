@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gems.compiled import jit
-from gems.config import LoggingConfig
 from gems.data import dataset
 from gems.progress import Progress
 from gems.randomness import stream
+from gems.sections import LoggingConfig
 from gems.simulator.items import Integers, item_dtype
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Simulator

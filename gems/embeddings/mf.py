@@ -13,13 +13,13 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from gems.config import MFConfig
 from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
 from gems.errors import GemsError
 from gems.lightning import best_weights, fit
 from gems.process import set_up_process
 from gems.randomness import stream
+from gems.sections import MFConfig
 from gems.tracking import Tracker
 from gems.weights import save_weights
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gems.compiled import LANES, affine, jit_fused, padded
-from gems.config import VAEConfig
 from gems.errors import GemsError
 from gems.rankers.cross_entropy import item_cross_entropy
+from gems.sections import VAEConfig
 from gems.selection import largest_of_rows
 from gems.simulator.kernels import SLATE_SIZE
 from gems.weights import load_config, load_weights

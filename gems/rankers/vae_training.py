@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from gems.config import VAEConfig
 from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
 from gems.lightning import best_weights, fit
 from gems.process import set_up_process
 from gems.randomness import stream, torch_stream
 from gems.rankers.vae import SlateVAE
+from gems.sections import VAEConfig
 from gems.tracking import Tracker
 from gems.weights import save_weights
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gems.config import ItemsConfig
 from gems.errors import GemsError
 from gems.files import written_whole
 from gems.randomness import stream
+from gems.sections import ItemsConfig
 from gems.simulator.kernels import DIM, SLATE_SIZE, TOPIC_DIM, TOPICS
 
 Floats = NDArray[np.float32]

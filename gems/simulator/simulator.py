@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gems.config import SimulatorConfig
 from gems.registry import Environment
+from gems.sections import SimulatorConfig
 from gems.simulator import kernels
 from gems.simulator.items import Floats, Integers, Items, topic_components
 from gems.simulator.kernels import DIM, SLATE_SIZE, TOPICS

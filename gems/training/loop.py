@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from gems.agents.base import Learner, Mode, Policy
-from gems.config import TrainingConfig
 from gems.data.replay import Batch, Episodes, Replay
 from gems.errors import GemsError
 from gems.interrupt import Interrupt
 from gems.progress import Progress
 from gems.randomness import stream, torch_stream
+from gems.sections import TrainingConfig
 from gems.simulator.simulator import Simulator
 from gems.tracking import Tracker
 from gems.training.rollout import rollout

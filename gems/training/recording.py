@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gems.config import SimulatorConfig
 from gems.files import written_whole
 from gems.registry import Environment
+from gems.sections import SimulatorConfig
 from gems.simulator.items import Items
 from gems.simulator.kernels import SLATE_SIZE, TOPICS
 from gems.simulator.simulator import Observation, Simulator

@@ -12,7 +12,7 @@ import torch
 from gems import provenance, registry
 from gems.agents.base import Learner, Policy
 from gems.agents.context import Context
-from gems.config import Config, SimulatorConfig, build, run_values
+from gems.config import Config, build, run_values
 from gems.data.replay import Episodes
 from gems.device import pick_device
 from gems.digest import value_digest
@@ -20,6 +20,7 @@ from gems.errors import GemsError
 from gems.files import write_json, written_whole
 from gems.process import set_up_process
 from gems.randomness import stream
+from gems.sections import SimulatorConfig
 from gems.simulator import items
 from gems.simulator.simulator import Simulator
 from gems.tracking import Tracker
