@@ -11,7 +11,7 @@ from gems.attempt import Attempt, now
 from gems.config import Config, load, needs
 from gems.errors import GemsError
 from gems.paths import Layout
-from gems.provenance import Subject
+from gems.provenance import Stage, Subject
 
 if TYPE_CHECKING:
     from gems.data.dataset import Dataset
@@ -154,14 +154,18 @@ def table_command(args: Arguments) -> None:
     """Write Table 2, or another table, from the results of runs."""
     from gems.analysis.catalogue import write_table
 
-    write_table(args.name, args.results, args.output)
+    started = now()
+    outputs = write_table(args.name, args.results, args.output)
+    _record_drawn("table", args, outputs, started)
 
 
 def figure_command(args: Arguments) -> None:
     """Draw a figure from the results of runs, and the other files in their folders."""
     from gems.analysis.catalogue import draw_figure
 
-    draw_figure(args.name, args.results, args.output)
+    started = now()
+    outputs = draw_figure(args.name, args.results, args.output)
+    _record_drawn("figure", args, outputs, started)
 
 
 def resolve_command(args: Arguments) -> None:
@@ -227,6 +231,13 @@ def _record(
         device=str(pick_device(config.device)) if trained else "cpu",
         logged_users=logged_users,
     )
+
+
+def _record_drawn(stage: Stage, args: Arguments, outputs: list[Path], started: str) -> None:
+    """Write the record of a table or figure, which no option changes."""
+    subject, config = Subject(stage, name=args.name), load([])
+    inputs = args.results
+    provenance.write(args.output, subject, config, inputs=inputs, outputs=outputs, started=started)
 
 
 def _need(path: Path, what: str, command: str, args: Arguments) -> Path:

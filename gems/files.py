@@ -66,6 +66,11 @@ def _umask() -> int:
     return mask
 
 
+def relative(path: Path, folder: Path) -> str:
+    """The way from a folder to a file, whatever symbolic links lead to either."""
+    return os.path.relpath(path.resolve(), folder.resolve())
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON with sorted keys, so that equal values give equal bytes."""
     with written_whole(path) as temporary:

@@ -4,7 +4,6 @@ Imports neither torch nor numpy, so that hundreds of records are checked in seco
 """
 
 import hashlib
-import os
 import platform
 import socket
 from collections.abc import Iterable
@@ -14,12 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gems import registry, variants
+from gems.analysis import catalogue
 from gems.attempt import now
 from gems.config import Config, items_values, run_values
 from gems.digest import code_digest
-from gems.files import write_json
+from gems.errors import GemsError, unknown
+from gems.files import relative, write_json
 
-Stage = Literal["items", "dataset", "vae", "mf", "run"]
+Stage = Literal["items", "dataset", "vae", "mf", "run", "table", "figure"]
 MODULES: dict[Stage, tuple[str, ...]] = {
     "items": ("gems.simulator.items",),
     "dataset": ("gems.data.logging_policy",),
@@ -45,6 +46,7 @@ class Subject:
         seed: of a run or a slate VAE.
         vae: options of the slate VAE that are part of the name of the result.
         variant: key of ``variants.VARIANTS``, for a run that is no main run.
+        name: of a table or figure of ``analysis.catalogue``.
     """
 
     stage: Stage
@@ -54,6 +56,7 @@ class Subject:
     seed: int | None = None
     vae: dict[str, float] = field(default_factory=dict)
     variant: str = ""
+    name: str = ""
 
     @classmethod
     def of_vae(cls, environment: str, seed: int, config: Config) -> "Subject":
@@ -75,18 +78,25 @@ class Subject:
         """Digest of the code that makes it.
 
         Raises:
-            GemsError: its method is unknown.
+            GemsError: its method, or its name, is unknown.
         """
+        if self.stage in ("table", "figure"):
+            named = catalogue.TABLES if self.stage == "table" else catalogue.FIGURES
+            if self.name not in named:
+                raise GemsError(unknown(self.stage, self.name, named))
+            return code_digest(*catalogue.modules(named[self.name]))
         if self.method is not None:
             return code_digest(*registry.run_modules(registry.method(self.method)))
         return code_digest(*MODULES[self.stage])
 
     def values(self, config: Config) -> dict[str, Any]:
-        """All that it depends on, by value, under ``config``.
+        """All that it depends on, by value, under ``config``; tables and figures on nothing.
 
         Raises:
             GemsError: its method, environment or variant is unknown.
         """
+        if self.name:
+            return {}
         if self.embedding is not None:
             return items_values(self.embedding, config)
         if self.method is not None:
@@ -144,7 +154,7 @@ def write(
     path = record_of(result)
 
     def digests(files: Iterable[Path]) -> dict[str, str]:
-        return {os.path.relpath(file, path.parent): sha256(file) for file in files}
+        return {relative(file, path.parent): sha256(file) for file in files}
 
     record = {
         **asdict(subject),

@@ -1,5 +1,6 @@
 """Check of results against the code, the configuration and the files that are here now."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gems import provenance
+from gems.analysis.catalogue import FIGURES, TABLES
 from gems.config import Config, flat
 from gems.errors import GemsError
 from gems.files import read_json
@@ -15,9 +17,10 @@ from gems.provenance import NAME, Stage, Subject
 
 RESULTS = (
     *("items/*.npy", "**/dataset.json", "vae/*.safetensors", "mf/*.safetensors"),
-    "**/result.json",
+    *("**/result.json", *(f"{name}.csv" for name in TABLES)),
+    *(f"figures/{name}.pdf" for name in FIGURES),
 )
-OPTIONS_SHOWN = 3
+SHOWN = 3
 
 
 class Record(BaseModel):
@@ -30,6 +33,7 @@ class Record(BaseModel):
     seed: int | None
     vae: dict[str, float]
     variant: str = ""
+    name: str = ""
     code: str
     config: dict[str, Any]
     inputs: dict[str, str]
@@ -81,7 +85,7 @@ class _Check:
         self._known: dict[Path, list[str]] = {}
         self._read()
         self._sha256 = cache(provenance.sha256)
-        self._code = cache(lambda stage, method: Subject(stage, method=method).code())
+        self._code = cache(lambda **of: Subject(**of).code())
 
     def _read(self) -> None:
         for path in self._found(f"**/*{NAME}"):
@@ -118,7 +122,8 @@ class _Check:
         return self._known[path]
 
     def _made_otherwise(self, record: Record) -> list[str]:
-        found = [] if record.code == self._code(record.stage, record.method) else ["other code"]
+        code = self._code(stage=record.stage, method=record.method, name=record.name)
+        found = [] if record.code == code else ["other code"]
         now, then = (flat(v) for v in (record.subject.values(self._config), record.config))
         differ = [
             f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
@@ -126,8 +131,7 @@ class _Check:
             if now.get(name) != then.get(name)
         ]
         if differ:
-            shown, more = ", ".join(differ[:OPTIONS_SHOWN]), len(differ) - OPTIONS_SHOWN
-            found.append(f"other configuration ({shown}{f', and {more} more' * (more > 0)})")
+            found.append(f"other configuration ({_first(differ)})")
         return found
 
     def _outputs(self, path: Path, record: Record) -> list[str]:
@@ -141,16 +145,30 @@ class _Check:
         return found
 
     def _inputs(self, path: Path, record: Record) -> list[str]:
-        found, stale = [], set()
+        changed, stale = set(), set()
         for name, expected in record.inputs.items():
             source = (path.parent / name).resolve()
             if not source.is_file():
                 self.report.absent.add(source)
             elif self._sha256(source) != expected:
-                found.append(f"its input {source.name} is another one now")
+                changed.add(self._named(source))
             elif source in self._makers and self.problems(self._makers[source]):
-                stale.add(_result(self._makers[source]).relative_to(self._root))
-        return found + [f"it was made from {s}, which does not match" for s in sorted(stale)]
+                stale.add(self._named(_result(self._makers[source])))
+        found = [f"other inputs now ({_first(changed)})"] if changed else []
+        return found + [f"made from what does not match ({_first(stale)})"] * bool(stale)
+
+    def _named(self, path: Path) -> str:
+        """A path as it is told: within the results, where it lies there."""
+        root = self._root.resolve()
+        path = path.resolve()
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def _first(names: Iterable[str]) -> str:
+    """The first few of the names, and how many more there are."""
+    names = sorted(names)
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + f", and {more} more" * (more > 0)
 
 
 def _result(record: Path) -> Path:

@@ -278,10 +278,24 @@ def test_a_method_that_does_not_learn_runs_from_items_to_table(gems, tmp_path, t
     assert status == 0
     assert json.loads(out) == {k: result[k] for k in result if k in json.loads(out)}
     assert {"test_return", "test_standard_error"} < json.loads(out).keys()
-    results = sorted((tmp_path / "out" / "runs").glob("*/result.json"))
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert gems("evaluate", "moved/runs/Random_focused_mix_seed7")[:2] == (0, out)
+    results = sorted((tmp_path / "moved" / "runs").glob("*/result.json"))
     assert gems("table", *results, "--output", "table2.csv")[0] == 0
     assert (tmp_path / "table2.csv").read_text().count("\n") == 3
     assert "Short-term oracle" in (tmp_path / "table2.md").read_text()
+
+
+def test_results_behind_a_symbolic_link_find_what_they_were_made_from(gems, tmp_path, tiny):
+    """As where the results folder lies on the large disk of a cluster."""
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "deep")
+    gems("items", "--embedding", "focused", "--config", tiny, "--output", "mine.npy")
+    run = ("--method", "Random", "--env", "focused_mix", "--seed", 7, "--items", "mine.npy")
+    assert gems("train", *run, "--config", tiny)[0] == 0
+    assert gems("evaluate", "out/runs/Random_focused_mix_seed7")[0] == 0
+    status, told, _ = gems("verify", "--config", tiny)
+    assert (status, "absent" in told) == (0, False)
 
 
 def test_options_prints_the_page_and_the_schema(gems):

@@ -53,6 +53,12 @@ def made(tmp_path_factory):
             *(("train", "--method", method, *env, *seed) for method in METHODS),
         ):
             assert cli.main([*command, "--config", "tiny.json"]) == 0
+        results = [f"out/{run_of(method)}/result.json" for method in METHODS]
+        for what, name, output in (
+            ("table", "table2", "out/table2.csv"),
+            ("figure", "turns", "out/figures/turns.pdf"),
+        ):
+            assert cli.main([what, "--name", name, *results, "--output", output]) == 0
     return folder
 
 
@@ -84,11 +90,21 @@ def run_of(method):
 
 
 VAE = f"vae/GeMS_focused_mix_latentdim32_beta1.0_lambdaclick0.5_lambdaprior0.0_scratch_seed{SEED}"
+TABLE, FIGURE = "table2", "figures/turns"
 RECORDS = {
-    *(f"{name}.provenance.json" for name in ("items/focused", "mf/focused_mix", VAE)),
+    *(
+        f"{name}.provenance.json"
+        for name in ("items/focused", "mf/focused_mix", VAE, TABLE, FIGURE)
+    ),
     *(f"{run_of(method)}/provenance.json" for method in METHODS),
     "datasets/focused_mix/provenance.json",
 }
+
+
+def drawn(*methods):
+    """What is told of the table and the figure where runs of these methods do not match."""
+    runs = ", ".join(sorted(map(run_of, methods)))
+    return dict.fromkeys((TABLE, FIGURE), f"made from what does not match ({runs})")
 
 
 def test_every_result_has_a_record(made):
@@ -155,17 +171,18 @@ def test_other_code_is_told_for_the_results_that_it_made_and_those_made_from_the
     assert status == 1
     assert found == {
         VAE: "other code",
-        run_of("SAC+GeMS"): f"it was made from {VAE}, which does not match",
+        run_of("SAC+GeMS"): f"made from what does not match ({VAE})",
+        **drawn("SAC+GeMS"),
     }
 
 
 @pytest.mark.parametrize(
     ("options", "stale"),
     [
-        ({"sac": {"q_lr": 0.5}}, {run_of("SAC+GeMS"), run_of("SAC+TopK-MF")}),
-        ({"vae": {"learning_rate": 0.5}}, {VAE, run_of("SAC+GeMS")}),
+        ({"sac": {"q_lr": 0.5}}, {run_of("SAC+GeMS"), run_of("SAC+TopK-MF"), TABLE, FIGURE}),
+        ({"vae": {"learning_rate": 0.5}}, {VAE, run_of("SAC+GeMS"), TABLE, FIGURE}),
         ({"vae": {"beta": 0.5}}, set()),
-        ({"mf": {"seed": 3}}, {"mf/focused_mix", run_of("SAC+TopK-MF")}),
+        ({"mf": {"seed": 3}}, {"mf/focused_mix", run_of("SAC+TopK-MF"), TABLE, FIGURE}),
         ({"items": {"files": {"diffuse": "x.npy"}}}, set()),
         ({"device": "auto", "tracking": {"mode": "offline"}}, set()),
     ],
@@ -188,7 +205,40 @@ def test_a_damaged_file_is_told(verified, folder, name):
     path = folder / "out" / run_of("Random") / name
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     problem = f"{name} is damaged or was changed"
-    assert verified() == (1, {run_of("Random"): problem})
+    status, found = verified()
+    assert status == 1
+    assert found[run_of("Random")] == problem
+    assert set(found) == {run_of("Random"), TABLE, FIGURE}
+
+
+@pytest.mark.parametrize(("name", "suffix"), [(TABLE, ".csv"), (TABLE, ".md"), (FIGURE, ".pdf")])
+def test_an_edited_table_or_figure_is_told(verified, folder, name, suffix):
+    path = (folder / "out" / name).with_suffix(suffix)
+    path.write_bytes(path.read_bytes().replace(b"1", b"9"))
+    assert verified() == (1, {name: f"{path.name} is damaged or was changed"})
+
+
+def test_a_table_of_results_that_are_others_now_is_told(verified, folder):
+    """Made again with other code, the runs match; the table is still that of the old ones."""
+    for method in METHODS:
+        result = folder / "out" / run_of(method) / "result.json"
+        record = result.with_name("provenance.json")
+        old = provenance.sha256(result)
+        result.write_text(result.read_text() + "\n")
+        record.write_text(record.read_text().replace(old, provenance.sha256(result)))
+    inputs = ", ".join(sorted(f"{run_of(method)}/result.json" for method in METHODS))
+    told = f"other inputs now ({inputs})"
+    assert verified() == (1, {TABLE: told, FIGURE: told})
+
+
+def test_a_table_without_a_record_or_of_an_unknown_name_is_told(verified, folder):
+    (folder / "out" / f"{FIGURE}.provenance.json").unlink()
+    record = folder / "out" / f"{TABLE}.provenance.json"
+    record.write_text(record.read_text().replace('"table2"', '"table3"'))
+    status, found = verified()
+    assert status == 1
+    assert found[FIGURE] == "it has no record"
+    assert "'table3' is not a known table" in found[TABLE]
 
 
 def test_a_damaged_input_is_told_wherever_it_was_used(verified, folder):
@@ -198,9 +248,10 @@ def test_a_damaged_input_is_told_wherever_it_was_used(verified, folder):
     assert found == {
         "mf/focused_mix": "focused_mix.safetensors is damaged or was changed",
         run_of("SAC+TopK-MF"): (
-            "its input focused_mix.safetensors is another one now; "
-            "it was made from mf/focused_mix, which does not match"
+            "other inputs now (mf/focused_mix.safetensors); "
+            "made from what does not match (mf/focused_mix)"
         ),
+        **drawn("SAC+TopK-MF"),
     }
 
 
@@ -215,6 +266,7 @@ def test_a_missing_file_and_a_damaged_or_missing_record_are_told(verified, folde
         run_of("Random"): "curve.csv is missing",
         run_of("SAC+TopK-MF"): "its record is damaged",
         VAE: "it has no record",
+        **drawn("Random"),
     }
 
 
@@ -250,5 +302,5 @@ def test_480_runs_are_verified_in_seconds_and_without_torch(folder):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     seconds = time.monotonic() - started
     assert done.returncode == 0, done.stderr
-    assert "486 results checked, 0 do not match (tiny.json)" in done.stdout
+    assert "488 results checked, 0 do not match (tiny.json)" in done.stdout
     assert seconds < 20

@@ -143,7 +143,7 @@ def _comparisons(runs: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def write_aggregate(results: Iterable[Path], output: Path) -> None:
+def write_aggregate(results: Iterable[Path], output: Path) -> list[Path]:
     """Write the statistics as CSV to ``output``, and as HTML beside it.
 
     Raises:
@@ -153,7 +153,7 @@ def write_aggregate(results: Iterable[Path], output: Path) -> None:
     if not len(runs):
         raise GemsError("The statistics need at least one result file.")
     table = aggregate(runs)
-    layout.write(output, table, sheet(table, scale_note(runs)), ".html")
+    return layout.write(output, table, sheet(table, scale_note(runs)), ".html")
 
 
 def sheet(table: pd.DataFrame, scale: str) -> Sheet:

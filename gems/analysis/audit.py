@@ -113,7 +113,7 @@ def _row(
     }
 
 
-def write_audit(results: Iterable[Path], output: Path) -> None:
+def write_audit(results: Iterable[Path], output: Path) -> list[Path]:
     """Write the audit as CSV to ``output``, and as HTML beside it.
 
     Raises:
@@ -123,7 +123,7 @@ def write_audit(results: Iterable[Path], output: Path) -> None:
     table = audit(runs)
     if not len(table):
         raise GemsError("The audit needs results of a baseline under both presets of fidelity.")
-    layout.write(output, table, sheet(table, scale_note(with_fidelity(runs))), ".html")
+    return layout.write(output, table, sheet(table, scale_note(with_fidelity(runs))), ".html")
 
 
 def sheet(table: pd.DataFrame, scale: str) -> Sheet:

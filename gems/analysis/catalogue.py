@@ -30,18 +30,25 @@ def modules(entry: str) -> tuple[str, ...]:
     return entry.split(":")[0], *drawn
 
 
-def write_table(name: str, results: Sequence[Path], output: Path) -> None:
+def write_table(name: str, results: Sequence[Path], output: Path) -> list[Path]:
     """Write the table ``name`` to the CSV file ``output``, other formats beside it.
+
+    Returns:
+        The files.
 
     Raises:
         GemsError: a result cannot be used, or one is missing.
     """
     module, function = TABLES[name].split(":")
-    getattr(import_module(module), function)(results, output)
+    files: list[Path] = getattr(import_module(module), function)(results, output)
+    return files
 
 
-def draw_figure(name: str, results: Sequence[Path], output: Path) -> None:
+def draw_figure(name: str, results: Sequence[Path], output: Path) -> list[Path]:
     """Draw the figure ``name`` to the PDF file ``output``, with a PNG beside it.
+
+    Returns:
+        Both files.
 
     Raises:
         GemsError: a result or a file beside it cannot be used, or one is missing.
@@ -51,4 +58,4 @@ def draw_figure(name: str, results: Sequence[Path], output: Path) -> None:
 
     module, function = FIGURES[name].split(":")
     with styled():
-        save(getattr(import_module(module), function)(read_results(results)), output)
+        return save(getattr(import_module(module), function)(read_results(results)), output)

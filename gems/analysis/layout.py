@@ -54,8 +54,11 @@ class Sheet:
     scale: str = ""
 
 
-def write(output: Path, tidy: pd.DataFrame, sheet: Sheet, *suffixes: str) -> None:
+def write(output: Path, tidy: pd.DataFrame, sheet: Sheet, *suffixes: str) -> list[Path]:
     """Write ``tidy`` as CSV to ``output``, and ``sheet`` beside it by suffix, the CSV last.
+
+    Returns:
+        The files, that of ``output`` first.
 
     Raises:
         GemsError: ``output`` is not named .csv.
@@ -68,6 +71,7 @@ def write(output: Path, tidy: pd.DataFrame, sheet: Sheet, *suffixes: str) -> Non
             temporary.write_text(render[suffix](sheet))
     with written_whole(output) as temporary:
         tidy.to_csv(temporary, index=False, float_format="%.6g")
+    return [output, *(output.with_suffix(suffix) for suffix in suffixes)]
 
 
 def sheet_of(title: str, table: pd.DataFrame, caption: str, scale: str = "") -> Sheet:

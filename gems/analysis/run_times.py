@@ -48,7 +48,7 @@ def run_times(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_run_times(results: Iterable[Path], output: Path) -> None:
+def write_run_times(results: Iterable[Path], output: Path) -> list[Path]:
     """Write the times as CSV to ``output``, and as HTML beside it.
 
     Raises:
@@ -59,4 +59,4 @@ def write_run_times(results: Iterable[Path], output: Path) -> None:
     if not len(table):
         raise GemsError("The table of run times needs at least one result file.")
     sheet = layout.sheet_of("Run times", table, CAPTION, scale_note(runs))
-    layout.write(output, table, sheet, ".html")
+    return layout.write(output, table, sheet, ".html")

@@ -134,8 +134,11 @@ def from_zero(panels: Iterable[Axes]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def save(figure: Figure, output: Path) -> None:
+def save(figure: Figure, output: Path) -> list[Path]:
     """Write a figure as vector PDF to ``output`` and as PNG beside it, without dates.
+
+    Returns:
+        Both files.
 
     Raises:
         GemsError: ``output`` is not named .pdf.
@@ -148,6 +151,7 @@ def save(figure: Figure, output: Path) -> None:
     with written_whole(output) as temporary:
         metadata = dict.fromkeys(["CreationDate", "ModDate", "Producer", "Creator"])
         figure.savefig(temporary, format="pdf", metadata=metadata)
+    return [output, output.with_suffix(".png")]
 
 
 def _settle(figure: Figure) -> None:

@@ -26,7 +26,7 @@ def table1() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_table1(results: Sequence[Path], output: Path) -> None:
+def write_table1(results: Sequence[Path], output: Path) -> list[Path]:
     """Write Table 1 as CSV to ``output``, and as Markdown, LaTeX and HTML beside it.
 
     Raises:
@@ -40,4 +40,4 @@ def write_table1(results: Sequence[Path], output: Path) -> None:
         for _, row in table.iterrows()
     ]
     sheet = Sheet("Table 1", ["Method", *ASSUMPTIONS], [("", rows)], CAPTION)
-    layout.write(output, table, sheet, ".md", ".tex", ".html")
+    return layout.write(output, table, sheet, ".md", ".tex", ".html")

@@ -148,7 +148,7 @@ def _caption(table: pd.DataFrame) -> str:
     )
 
 
-def write_table2(results: Iterable[Path], output: Path) -> None:
+def write_table2(results: Iterable[Path], output: Path) -> list[Path]:
     """Write Table 2 as CSV to ``output``, and as Markdown, LaTeX and HTML beside it.
 
     Raises:
@@ -158,4 +158,4 @@ def write_table2(results: Iterable[Path], output: Path) -> None:
     if not len(runs):
         raise GemsError("Table 2 needs at least one result file.")
     table = table2(runs)
-    layout.write(output, table, sheet(table, scale_note(runs)), ".md", ".tex", ".html")
+    return layout.write(output, table, sheet(table, scale_note(runs)), ".md", ".tex", ".html")

@@ -64,7 +64,7 @@ def _row(row: pd.Series, method: str, value: float) -> dict[str, Any]:
     }
 
 
-def write_versus_paper(results: Iterable[Path], output: Path) -> None:
+def write_versus_paper(results: Iterable[Path], output: Path) -> list[Path]:
     """Write the comparison as CSV to ``output``, and as HTML beside it.
 
     Raises:
@@ -74,7 +74,7 @@ def write_versus_paper(results: Iterable[Path], output: Path) -> None:
     if not len(main_runs(runs)):
         raise GemsError("The comparison with the paper needs at least one result file.")
     table = versus_paper(runs)
-    layout.write(output, table, sheet(table, scale_note(runs)), ".html")
+    return layout.write(output, table, sheet(table, scale_note(runs)), ".html")
 
 
 def sheet(table: pd.DataFrame, scale: str) -> Sheet:

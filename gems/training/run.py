@@ -17,7 +17,7 @@ from gems.data.replay import Episodes
 from gems.device import pick_device
 from gems.digest import value_digest
 from gems.errors import GemsError
-from gems.files import write_json, written_whole
+from gems.files import relative, write_json, written_whole
 from gems.process import set_up_process
 from gems.randomness import stream
 from gems.sections import SimulatorConfig
@@ -160,7 +160,10 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     tested = {name: result[name] for name in ("test_return", "test_standard_error")}
     tracker.log({k: v for k, v in tested.items() if v is not None}, result["training_episodes"])
     (output / "result.json").unlink(missing_ok=True)
-    save_weights(output / "policy.safetensors", policy.state_dict(), run.described())
+    # Inputs by their way from the run, so that both may be moved together.
+    inputs = {name: relative(path, output) for name, path in run.inputs.items()}
+    described = run.described() | {"inputs": inputs}
+    save_weights(output / "policy.safetensors", policy.state_dict(), described)
     write_curve(output / "curve.csv", curve)
     recorder.write_turns(output / "turns.csv")
     recorder.write_scores(output / "scores.csv")
@@ -183,7 +186,7 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
     try:
         config = build(saved["config"])
         name, environment = saved["method"], saved["environment"]["name"]
-        inputs = {kind: Path(path) for kind, path in saved["inputs"].items()}
+        inputs = {kind: folder / path for kind, path in saved["inputs"].items()}
         run = Run(folder.name, name, environment, saved["seed"], config, inputs)
     except (KeyError, TypeError, AttributeError) as error:
         raise GemsError(f"{folder} is not the folder of a finished run.") from error
