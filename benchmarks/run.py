@@ -168,12 +168,14 @@ def vae_batch() -> tuple[float, str]:
 def mf_batch() -> tuple[float, str]:
     """Seconds of one training batch of matrix factorisation on 10,000 users."""
     model = BPR(logged(10_000), CONFIG.mf)
-    optimisers = model.configure_optimizers()
+    items, users = model.configure_optimizers()
     batches = iter(model.train_dataloader())
 
     def step() -> None:
-        model.loss(*next(batches)).backward()
-        for optimiser in optimisers:
+        batch = next(batches)
+        users.settle(batch[0])
+        model.loss(*batch).backward()
+        for optimiser in (items, users):
             optimiser.step()
             optimiser.zero_grad()
 

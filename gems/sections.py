@@ -25,6 +25,7 @@ PRESETS: dict[tuple[str, str], dict[Fidelity, Any]] = {
     ("simulator", "user_norm"): {"released": "topics", "paper": "l2"},
     ("vae", "noise"): {"released": "variance", "paper": "std"},
     ("vae", "shuffle"): {"released": False, "paper": True},
+    ("mf", "validation"): {"released": "learns", "paper": "held_out"},
     ("wknn", "item_table"): {"released": "random", "paper": "mf"},
     ("wknn", "query_layout"): {"released": "dim_slot", "paper": "slot_dim"},
     ("wknn", "ranking_state"): {"released": "actor", "paper": "critic"},
@@ -154,6 +155,12 @@ class MFConfig(Section):
     validate_every: Positive = Field(1000, description="Batches between two validations.")
     patience: Positive = Field(
         3, description="Validations without improvement after which training stops."
+    )
+    validation: Literal["learns", "held_out"] | None = Field(
+        None,
+        description="Whether validation only measures (`held_out`), or also learns from its users' "
+        "clicks, each user against the items that all users of a batch clicked, and keeps these "
+        "users in the rows of the first training users (`learns`). Default: by `fidelity`.",
     )
     seed: Seed = Field(2023, description="Seed of the factorisation: one for each environment.")
 

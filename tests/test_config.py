@@ -53,7 +53,7 @@ def test_defaults_of_models_and_agents_are_those_of_the_paper():
     assert (config.training.batch_episodes, config.training.replay_episodes) == (20, 10_000)
 
 
-# Section 9 of the specification, row by row.
+# Section 9 of the specification, row by row, and what else the released code does otherwise.
 SPECIFIED = {
     ("items", "focused_peakedness"): (1, 2),
     ("simulator", "examination_start"): (0, 1),
@@ -69,6 +69,7 @@ SPECIFIED = {
     ("slateq", "credit"): ("observed", "chosen"),
     ("slateq", "relevance"): ("faulty", "true"),
     ("reinforce", "credit"): ("observed", "chosen"),
+    ("mf", "validation"): ("learns", "held_out"),
 }
 
 

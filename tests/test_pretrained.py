@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gems import registry
 from gems.config import build
 from gems.data import dataset, logging_policy
+from gems.embeddings.lazy_adam import LazyAdam
 from gems.embeddings.mf import BPR, Triples, factorise
 from gems.embeddings.table import load_items
 from gems.errors import GemsError
@@ -159,14 +161,110 @@ def test_a_vae_of_another_configuration_is_refused(data, tmp_path):
         load_ranker(path, 40, 16)
 
 
-def train_mf(data, folder):
-    factorise(data, CONFIG.mf, folder / "mf.safetensors", folder / "state", "cpu", TRACKER)
+HELD_OUT = CONFIG.mf.model_copy(update={"validation": "held_out"})
+MF_CONFIGS = pytest.mark.parametrize(
+    "config", [CONFIG.mf, HELD_OUT], ids=lambda config: config.validation
+)
+
+
+def train_mf(data, folder, config=CONFIG.mf):
+    factorise(data, config, folder / "mf.safetensors", folder / "state", "cpu", TRACKER)
     return folder / "mf.safetensors"
 
 
+@MF_CONFIGS
+def test_a_factorisation_is_that_of_plain_loops_with_a_dense_adam(data, tmp_path, config):
+    """The item table with the lowest validation loss; the batches alone are the same objects."""
+    config = config.model_copy(update={"learning_rate": 2e-3})
+    trained = load_items(train_mf(data, tmp_path, config), 40)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = BPR(data, config)
+    users, items = (table.weight.detach().clone() for table in (model.users, model.items))
+    adam = torch.optim.Adam([users.requires_grad_(), items.requires_grad_()], config.learning_rate)
+
+    def loss_of(user, positive, negative, crossed, learns):
+        score = (
+            (lambda i: users[user] @ items[i].t())
+            if crossed
+            else (lambda i: (users[user] * items[i]).sum(1))
+        )
+        loss = -torch.log(torch.sigmoid(score(positive) - score(negative)) + 1e-7).mean()
+        if learns:
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+        return loss.item()
+
+    losses, best = [], items.detach().clone()
+    learns = config.validation == "learns"
+    a_pass = -(-len(model._validation[0]) // 16)
+    while not losses or losses[-1] == min(losses):
+        epoch = len(losses)
+        for batch in Triples(model._training, 40, 16, config.seed, 20 * epoch, 20):
+            loss_of(*batch, crossed=False, learns=True)
+        checked = Triples(model._validation, 40, 16, config.seed, a_pass * epoch, a_pass)
+        checked = checked if learns else model.val_dataloader()
+        found = [
+            (loss_of(*batch, crossed=learns, learns=learns), len(batch[0])) for batch in checked
+        ]
+        losses.append(sum(loss * n for loss, n in found) / sum(n for _, n in found))
+        if losses[-1] == min(losses):
+            best = items.detach().clone()
+    assert len(losses) > (2 if learns else 1)
+    torch.testing.assert_close(trained, best, rtol=0, atol=2e-5)
+
+
+def test_a_lazy_adam_moves_rows_as_adam_does():
+    """Rows that are looked up often, seldom, at once and never; over more steps than any waits."""
+    torch.manual_seed(0)
+    sparse, dense = nn.Embedding(300, 4, sparse=True), nn.Embedding(300, 4)
+    dense.load_state_dict(sparse.state_dict())
+    before = sparse.weight.detach().clone()
+    lazy, adam = LazyAdam(sparse.weight, 1e-3), torch.optim.Adam(dense.parameters(), 1e-3)
+    for step in range(1500):
+        rows = torch.randint(0, (299, 5, 100)[step % 3], (8,))
+        gradient = torch.randn(8, 4)
+        lazy.settle(rows)
+        torch.testing.assert_close(sparse(rows), dense(rows), rtol=0, atol=2e-5)
+        for table, optimiser in ((sparse, lazy), (dense, adam)):
+            optimiser.zero_grad()
+            (table(rows) * gradient).sum().backward()
+            optimiser.step()
+    lazy.settle(torch.arange(300))
+    torch.testing.assert_close(sparse.weight, dense.weight, rtol=0, atol=2e-5)
+    assert torch.equal(sparse.weight[299], before[299])
+    assert (sparse.weight - before).abs().max() > 0.05
+
+
+def test_the_state_of_a_lazy_adam_is_saved_whole(tmp_path):
+    torch.manual_seed(0)
+    tables = [nn.Embedding(30, 4, sparse=True) for _ in range(2)]
+    tables[1].load_state_dict(tables[0].state_dict())
+    first, second = (LazyAdam(table.weight, 1e-3) for table in tables)
+
+    def learn(table, optimiser, step):
+        rows = torch.tensor([step, 2 * step])
+        optimiser.settle(rows)
+        optimiser.zero_grad()
+        table(rows).square().sum().backward()
+        optimiser.step()
+
+    for step in range(5):
+        learn(tables[0], first, step)
+    torch.save(first.state_dict(), tmp_path / "state")
+    second.load_state_dict(torch.load(tmp_path / "state"))
+    tables[1].load_state_dict(tables[0].state_dict())
+    for step in range(5, 12):
+        learn(tables[0], first, step)
+        learn(tables[1], second, step)
+    assert torch.equal(tables[0].weight, tables[1].weight)
+
+
 @pytest.mark.parametrize("killed_at", [25, 33])
-def test_a_killed_factorisation_resumes_bit_for_bit(data, tmp_path, monkeypatch, killed_at):
-    undisturbed = train_mf(data, tmp_path / "undisturbed")
+@MF_CONFIGS
+def test_a_killed_factorisation_resumes_bit_for_bit(data, tmp_path, monkeypatch, config, killed_at):
+    undisturbed = train_mf(data, tmp_path / "undisturbed", config)
     step = BPR.training_step
 
     def killed(self, batch):
@@ -177,7 +275,7 @@ def test_a_killed_factorisation_resumes_bit_for_bit(data, tmp_path, monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(BPR, "training_step", killed)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
-            train_mf(data, tmp_path / "killed")
+            train_mf(data, tmp_path / "killed", config)
     steps = []
 
     def counted(self, batch):
@@ -186,7 +284,7 @@ def test_a_killed_factorisation_resumes_bit_for_bit(data, tmp_path, monkeypatch,
 
     with monkeypatch.context() as patch:
         patch.setattr(BPR, "training_step", counted)
-        resumed = train_mf(data, tmp_path / "killed")
+        resumed = train_mf(data, tmp_path / "killed", config)
     assert steps[0] == 20
     assert resumed.read_bytes() == undisturbed.read_bytes()
     assert load_config(resumed) == load_config(undisturbed)
@@ -265,13 +363,20 @@ def test_bpr_moves_only_the_users_in_the_batch(data):
 
 
 def test_bpr_trains_on_all_users_but_the_first(data):
-    model = BPR(data, CONFIG.mf)
+    model = BPR(data, HELD_OUT)
     trained, validated = set(model._training[0].tolist()), set(model._validation[0].tolist())
     assert max(validated) < 5 <= min(trained)
     drawn = {int(user) for users, _, _ in model.train_dataloader() for user in users}
     assert drawn <= trained
     checked = [int(user) for users, _, _ in model.val_dataloader() for user in users]
     assert sorted(checked) == sorted(model._validation[0].tolist())
+
+
+def test_as_released_training_users_take_the_rows_of_those_who_validate(data):
+    released, held_out = BPR(data, CONFIG.mf), BPR(data, HELD_OUT)
+    assert released._validation[0].tolist() == held_out._validation[0].tolist()
+    assert released._training[0].tolist() == (held_out._training[0] - 5).tolist()
+    assert released._training[0].min() == 0
 
 
 def test_a_dataset_without_clicks_is_one_sentence(data, tmp_path):

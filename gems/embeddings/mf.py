@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from gems.data.dataset import Dataset, validation_users
 from gems.digest import code_digest, value_digest
+from gems.embeddings.lazy_adam import LazyAdam
 from gems.errors import GemsError
 from gems.lightning import best_weights, fit
 from gems.process import set_up_process
@@ -78,16 +79,22 @@ class BPR(pl.LightningModule):
         nn.init.xavier_uniform_(self.users.weight)
         nn.init.xavier_uniform_(self.items.weight)
         split = validation_users(data.users, config.validation_fraction)
+        self._learns = config.validation == "learns"
         self._validation = _pairs(data, 0, split)
-        self._training = _pairs(data, split, data.users)
+        users, clicked = _pairs(data, split, data.users)
+        # As released, users are numbered from 0 in both parts.
+        self._training = (users - split if self._learns else users), clicked
         for name, (users, _) in (("validate", self._validation), ("train", self._training)):
             if not len(users):
                 raise GemsError(f"The dataset {data.folder} has no click to {name} with.")
 
-    def loss(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Mean of -log(sigmoid(s+ - s-) + 1e-7) over a batch."""
+    def loss(
+        self, users: Tensor, positives: Tensor, negatives: Tensor, crossed: bool = False
+    ) -> Tensor:
+        """Mean of -log(sigmoid(s+ - s-) + 1e-7) over a batch; ``crossed``: of all users x items."""
         gap = self.items(positives) - self.items(negatives)
-        margin = (self.users(users) * gap).sum(-1)
+        rows = self.users(users)
+        margin = rows @ gap.t() if crossed else (rows * gap).sum(-1)
         return -torch.log(torch.sigmoid(margin) + 1e-7).mean()
 
     def _batches(self, pairs: Pairs, size: int, seed: int, first: int, count: int) -> DataLoader:
@@ -100,33 +107,42 @@ class BPR(pl.LightningModule):
         return self._batches(self._training, config.batch_pairs, config.seed, first, count)
 
     def val_dataloader(self) -> DataLoader:
-        """All validation pairs once, with the same negatives every time."""
-        count = -(-len(self._validation[0]) // VALIDATION_BATCH)
-        return self._batches(self._validation, VALIDATION_BATCH, self._config.seed, 0, count)
+        """All validation pairs once; if nothing is learnt, with the same negatives every time."""
+        size = self._config.batch_pairs if self._learns else VALIDATION_BATCH
+        count = -(-len(self._validation[0]) // size)
+        first = self.current_epoch * count if self._learns else 0
+        return self._batches(self._validation, size, self._config.seed, first, count)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """One step of both tables; that of the users costs by the users in the batch."""
+        return {"loss": self._learn(batch, crossed=False, counted=True)}
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Validation loss; as released, with a step of both tables that it does not count."""
+        if self._learns:
+            with torch.enable_grad():
+                loss = self._learn(batch, crossed=True, counted=False)
+        else:
+            loss = self.loss(*batch)
+        self.log("val_loss", loss, batch_size=len(batch[0]))
+
+    def _learn(self, batch: tuple[Tensor, Tensor, Tensor], crossed: bool, counted: bool) -> Tensor:
+        """The loss of a batch, and a step of both tables, which Lightning may count as a batch."""
         items, users = cast(list[LightningOptimizer], self.optimizers())
-        loss = self.loss(*batch)
+        cast(LazyAdam, users.optimizer).settle(batch[0])
+        loss = self.loss(*batch, crossed=crossed)
         self.manual_backward(loss)
-        items.step()
-        # Past Lightning, which would count this as a second batch.
+        (items if counted else items.optimizer).step()
         users.optimizer.step()
         items.zero_grad()
         users.zero_grad()
-        return {"loss": loss.detach()}
+        return loss.detach()
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Validation loss."""
-        self.log("val_loss", self.loss(*batch), batch_size=len(batch[0]))
-
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam of the items, and one of the users that moves only those in the batch."""
+    def configure_optimizers(self) -> tuple[torch.optim.Adam, LazyAdam]:
+        """Adam of both tables; that of the users makes up for batches without them later."""
         lr = self._config.learning_rate
-        return [
-            torch.optim.Adam(self.items.parameters(), lr=lr, fused=True),
-            torch.optim.SparseAdam(self.users.parameters(), lr=lr),
-        ]
+        items = torch.optim.Adam(self.items.parameters(), lr=lr, fused=True)
+        return items, LazyAdam(self.users.weight, lr)
 
 
 def _pairs(data: Dataset, first: int, last: int) -> Pairs:
@@ -178,6 +194,7 @@ def factorise(
         ),
         max_epochs=-1,
         reload_dataloaders_every_n_epochs=1,
+        inference_mode=False,
     )
     weights, best = best_weights(checkpoints, "items.")
     save_weights(output, {"items": weights["weight"]}, described | best)
