@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
+from learners import save_models
 
 from gems.config import Config, build
 from gems.simulator.items import Items, generate
@@ -37,6 +38,14 @@ def config() -> Callable[..., Config]:
 @pytest.fixture(scope="session")
 def small_items() -> Items:
     return generate(seed=1, embedding="focused", count=60, peakedness=1.0)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pretrained models of random weights, for ``learners.learner_of``."""
+    folder = tmp_path_factory.mktemp("models")
+    save_models(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

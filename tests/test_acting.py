@@ -3,51 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from learners import DIMS, N_ITEMS, TRAINED, TURNS, learner_of
 
-from gems import registry
-from gems.agents.context import Context
 from gems.compiled import add_product, exp, log, padded, sigmoid, tanh
-from gems.config import build
 from gems.data.replay import Episodes
 from gems.randomness import stream, torch_stream
 from gems.rankers import vae
-from gems.rankers.vae import SlateVAE
-from gems.simulator import items
-from gems.simulator.simulator import Observation, Simulator
+from gems.simulator.simulator import Observation
 from gems.training.rollout import rollout
-from gems.weights import save_weights
 
-N_ITEMS, TURNS, SEED = 77, 40, 3
-# Of item embeddings: the paper's, and one that is no multiple of 4, to which rows are padded.
-DIMS = 20, 18
-TRAINED = [name for name, entry in registry.METHODS.items() if entry.trained]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A slate VAE and an item table with random weights."""
-    folder = tmp_path_factory.mktemp("models")
-    torch.manual_seed(0)
-    config = build({}).vae
-    bounds = {"bounds.low": -3 * torch.ones(32), "bounds.high": 3 * torch.ones(32)}
-    described = {"items": N_ITEMS, "vae": config.model_dump(mode="json")}
-    weights = SlateVAE(N_ITEMS, config).state_dict()
-    save_weights(folder / "vae.safetensors", {**weights, **bounds}, described)
-    for dim in DIMS:
-        save_weights(folder / f"mf{dim}.safetensors", {"items": torch.randn(N_ITEMS, dim)}, {})
-    return folder
-
-
-def learner_of(method, models, fidelity="released", environment="focused_divpen", dim=20):
-    """An untrained learner and its simulator."""
-    changed = {"simulator": {"turns": TURNS}, "slateq": {"epsilon_start": 0}}
-    config = build({"fidelity": fidelity, "agent": {"embedding_dim": dim}, **changed})
-    files = {"vae": models / "vae.safetensors", "mf": models / f"mf{dim}.safetensors"}
-    catalogue = items.generate(5, "focused", N_ITEMS, 1.0)
-    simulator = Simulator(catalogue, registry.environment(environment), config.simulator)
-    torch.manual_seed(1)
-    build_agent = registry.agent_builder(registry.method(method))
-    return build_agent(Context(config, simulator, **files)), simulator
+SEED = 3
 
 
 def played(method, models, **options):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from test_acting import TRAINED, learner_of, models  # noqa: F401
+from learners import TRAINED, learner_of
 from test_slurm import finish, snakemake
 
 from gems import device
@@ -47,7 +47,7 @@ def elsewhere(monkeypatch):
 
 @pytest.mark.parametrize("fidelity", ["released", "paper"])
 @pytest.mark.parametrize("method", TRAINED)
-def test_updates_are_the_same_where_nothing_is_compiled(models, method, fidelity, request):  # noqa: F811
+def test_updates_are_the_same_where_nothing_is_compiled(models, method, fidelity, request):
     (learner, simulator), (other, _) = (learner_of(method, models, fidelity) for _ in range(2))
     batch = Batch.of(rollout(learner.policy, simulator, 5, "random", 1), torch.device("cpu"))
     figures = [learner.update(batch, torch.Generator().manual_seed(i)) for i in range(3)]

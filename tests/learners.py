@@ -1,0 +1,40 @@
+"""Untrained learners of every method, with pretrained models of random weights."""
+
+import torch
+
+from gems import registry
+from gems.agents.context import Context
+from gems.config import build
+from gems.rankers.vae import SlateVAE
+from gems.simulator import items
+from gems.simulator.simulator import Simulator
+from gems.weights import save_weights
+
+N_ITEMS, TURNS = 77, 40
+# Of item embeddings: the paper's, and one that is no multiple of 4, to which rows are padded.
+DIMS = 20, 18
+TRAINED = [name for name, entry in registry.METHODS.items() if entry.trained]
+
+
+def save_models(folder):
+    """A slate VAE, and item tables of ``DIMS``."""
+    torch.manual_seed(0)
+    config = build({}).vae
+    bounds = {"bounds.low": -3 * torch.ones(32), "bounds.high": 3 * torch.ones(32)}
+    described = {"items": N_ITEMS, "vae": config.model_dump(mode="json")}
+    weights = SlateVAE(N_ITEMS, config).state_dict()
+    save_weights(folder / "vae.safetensors", {**weights, **bounds}, described)
+    for dim in DIMS:
+        save_weights(folder / f"mf{dim}.safetensors", {"items": torch.randn(N_ITEMS, dim)}, {})
+
+
+def learner_of(method, models, fidelity="released", environment="focused_divpen", dim=20):
+    """An untrained learner and its simulator; ``models`` is the folder of ``save_models``."""
+    changed = {"simulator": {"turns": TURNS}, "slateq": {"epsilon_start": 0}}
+    config = build({"fidelity": fidelity, "agent": {"embedding_dim": dim}, **changed})
+    files = {"vae": models / "vae.safetensors", "mf": models / f"mf{dim}.safetensors"}
+    catalogue = items.generate(5, "focused", N_ITEMS, 1.0)
+    simulator = Simulator(catalogue, registry.environment(environment), config.simulator)
+    torch.manual_seed(1)
+    build_agent = registry.agent_builder(registry.method(method))
+    return build_agent(Context(config, simulator, **files)), simulator
