@@ -132,33 +132,13 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
         GemsError: an input is missing or damaged, or the training breaks down.
     """
     set_up_process()
-    simulator = run.simulator()
-    agent = run.agent(simulator)
-    saved = TrainingState(state, run.fingerprint())
-    config = run.config.training
-    result: dict[str, Any] = {
-        "method": run.method,
-        "environment": run.environment,
-        "seed": run.seed,
-        "test_users": config.test_users,
-    }
-    curve: list[dict[str, float]] = []
-    if isinstance(agent, Learner):
-        device = pick_device(run.config.device)
-        trainer = Trainer(agent, simulator, config, run.seed, device)
-        trainer.train(run.name, saved, tracker)
-        policy, curve = agent.policy.cpu(), trainer.curve
-        result["training_episodes"] = config.episodes
-        result["best_episode"] = trainer.best_episode
-        result["validation_return"] = trainer.best_return
-    else:
-        policy = agent
-        result["training_episodes"] = 0
+    policy, curve, trained = _train(run, state, tracker)
     recorder = run.recording_simulator()
-    result |= test_metrics(test(policy, recorder, config.test_users, run.seed))
-    logger.info("%s: test return %.5g", run.name, result["test_return"])
-    tested = {name: result[name] for name in ("test_return", "test_standard_error")}
-    tracker.log({k: v for k, v in tested.items() if v is not None}, result["training_episodes"])
+    users = run.config.training.test_users
+    tested = test_metrics(test(policy, recorder, users, run.seed))
+    logger.info("%s: test return %.5g", run.name, tested["test_return"])
+    figures = {name: tested[name] for name in ("test_return", "test_standard_error")}
+    tracker.log({k: v for k, v in figures.items() if v is not None}, trained["training_episodes"])
     (output / "result.json").unlink(missing_ok=True)
     # Inputs by their way from the run, so that both may be moved together.
     inputs = {name: relative(path, output) for name, path in run.inputs.items()}
@@ -167,7 +147,27 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     write_curve(output / "curve.csv", curve)
     recorder.write_turns(output / "turns.csv")
     recorder.write_scores(output / "scores.csv")
-    write_json(output / "result.json", result)
+    named = {"method": run.method, "environment": run.environment, "seed": run.seed}
+    write_json(output / "result.json", named | {"test_users": users} | trained | tested)
+
+
+def _train(
+    run: Run, state: Path, tracker: Tracker
+) -> tuple[Policy, list[dict[str, float]], dict[str, Any]]:
+    """The policy to test, its learning curve, and what the result says of its training."""
+    simulator = run.simulator()
+    agent = run.agent(simulator)
+    if not isinstance(agent, Learner):
+        return agent, [], {"training_episodes": 0}
+    config = run.config.training
+    trainer = Trainer(agent, simulator, config, run.seed, pick_device(run.config.device))
+    trainer.train(run.name, TrainingState(state, run.fingerprint()), tracker)
+    trained = {
+        "training_episodes": config.episodes,
+        "best_episode": trainer.best_episode,
+        "validation_return": trainer.best_return,
+    }
+    return agent.policy.cpu(), trainer.curve, trained
 
 
 def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any]:
@@ -177,24 +177,22 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
         GemsError: the folder is not that of a finished run, or an input of the run is gone.
     """
     set_up_process()
+    no_run = GemsError(f"{folder} is not the folder of a finished run.")
     if not (folder / "result.json").is_file():
-        raise GemsError(f"{folder} is not the folder of a finished run.")
-    weights, saved = (
-        load_weights(folder / "policy.safetensors"),
-        load_config(folder / "policy.json"),
-    )
+        raise no_run
+    saved = load_config(folder / "policy.json")
     try:
         config = build(saved["config"])
         name, environment = saved["method"], saved["environment"]["name"]
         inputs = {kind: folder / path for kind, path in saved["inputs"].items()}
         run = Run(folder.name, name, environment, saved["seed"], config, inputs)
     except (KeyError, TypeError, AttributeError) as error:
-        raise GemsError(f"{folder} is not the folder of a finished run.") from error
+        raise no_run from error
     simulator = run.simulator()
     agent = run.agent(simulator)
     policy = agent.policy if isinstance(agent, Learner) else agent
     try:
-        policy.load_state_dict(weights)
+        policy.load_state_dict(load_weights(folder / "policy.safetensors"))
     except RuntimeError as error:
         raise GemsError(f"The weights in {folder} are not those of {name}.") from error
     users = users or config.training.test_users
