@@ -93,14 +93,14 @@ def mf_command(args: Arguments) -> None:
     layout = Layout(Path(config.results))
     folder = _dataset_folder(layout, args)
     job = jobs.mf_job(config, args.env)
-    name, tags = f"MF_{args.env}_seed{config.mf.seed}", ["MF", args.env, f"seed_{config.mf.seed}"]
+    name, tags = f"MF_{job.name}_seed{config.mf.seed}", ["MF", args.env, f"seed_{config.mf.seed}"]
     described = config.sections("mf") | {"environment": args.env}
-    output = args.output or layout.mf(args.env)
+    output = args.output or job.output
     with Attempt(job.state) as attempt, jobs.running(job):
         data = _dataset(folder, args)
         with Tracker(config.tracking, name, tags, described, job.state) as tracker:
             factorise(data, config.mf, output, attempt.folder, config.device, tracker)
-        subject = Subject("mf", environment=args.env)
+        subject = Subject("mf", environment=args.env, validation=str(config.mf.validation))
         inputs, outputs = [data.folder / "dataset.json"], [output, output.with_suffix(".json")]
         _record(output, subject, config, inputs, outputs, attempt)
 
@@ -123,7 +123,8 @@ def train_command(args: Arguments) -> None:
         inputs["vae"] = args.vae or _need(path, "slate VAE", command, args)
     if "mf" in needs(args.method, config):
         command = f"gems mf --env {args.env}"
-        inputs["mf"] = args.mf or _need(layout.mf(args.env), "item table", command, args)
+        path = layout.mf(args.env, str(config.mf.validation))
+        inputs["mf"] = args.mf or _need(path, "item table", command, args)
     job = jobs.run_job(config, args.method, args.env, args.seed, args.variant)
     run = Run(job.name, args.method, args.env, args.seed, config, inputs, args.variant)
     tags = [entry.label, args.env, f"seed_{args.seed}", *filter(None, [args.variant])]

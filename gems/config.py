@@ -130,7 +130,7 @@ def _distinct(field: str, values: list[Any]) -> None:
 
 
 def needs(method: str, config: Config) -> tuple[registry.Prerequisite, ...]:
-    """Pretrained models that a method acts with under ``config``."""
+    """Pretrained models that a method acts with under ``config``, by their sections of it."""
     entry = registry.method(method)
     if "wknn" in entry.sections and config.wknn.item_table == "mf":
         return (*entry.needs, "mf")
@@ -153,8 +153,7 @@ def run_values(method: str, config: Config) -> dict[str, Any]:
         return config.sections("simulator") | {
             "training": {"test_users": config.training.test_users}
         }
-    vae = ("vae",) if "vae" in entry.needs else ()
-    return config.sections("simulator", "training", *entry.sections, *vae)
+    return config.sections("simulator", "training", *entry.sections, *needs(method, config))
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

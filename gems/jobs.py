@@ -21,7 +21,7 @@ from typing import Any, Literal
 from gems import registry
 from gems.config import Config
 from gems.errors import GemsError
-from gems.paths import Layout, plain, run_name
+from gems.paths import Layout, mf_name, plain, run_name
 from gems.progress import Progress, duration
 
 BEAT_SECONDS = 30.0
@@ -87,8 +87,9 @@ def vae_job(config: Config, env: str, seed: int) -> Job:
 
 def mf_job(config: Config, env: str) -> Job:
     """Matrix factorisation of an environment."""
-    output = Layout(Path(config.results)).mf(env)
-    return _job(config, "mf", env, output, "MF", config.mf.seed, env)
+    validation = str(config.mf.validation)
+    name, output = mf_name(env, validation), Layout(Path(config.results)).mf(env, validation)
+    return _job(config, "mf", name, output, "MF", config.mf.seed, name)
 
 
 def run_job(config: Config, method: str, env: str, seed: int, variant: str = "") -> Job:

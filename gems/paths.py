@@ -39,9 +39,9 @@ class Layout:
         )
         return self.root / "vae" / f"{name}.safetensors"
 
-    def mf(self, env: str) -> Path:
+    def mf(self, env: str, validation: str) -> Path:
         """Item table of matrix factorisation, .safetensors."""
-        return self.root / "mf" / f"{env}.safetensors"
+        return self.root / "mf" / f"{mf_name(env, validation)}.safetensors"
 
     def run(self, name: str) -> Path:
         """Folder of one run's result, named by ``run_name``."""
@@ -50,6 +50,11 @@ class Layout:
     def state(self, kind: str, name: str) -> Path:
         """Folder of the training state of an unfinished job."""
         return self.root / ".state" / kind / name
+
+
+def mf_name(env: str, validation: str) -> str:
+    """Name of a factorisation: ENV[_VALIDATION], the second part where it is not as released."""
+    return env if validation == "learns" else f"{env}_{validation}"
 
 
 def plain(weight: float | str) -> str:

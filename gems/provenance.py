@@ -45,6 +45,7 @@ class Subject:
         method: key of ``registry.METHODS``, for runs.
         seed: of a run or a slate VAE.
         vae: options of the slate VAE that are part of the name of the result.
+        validation: of an item table: option that is part of its name.
         variant: key of ``variants.VARIANTS``, for a run that is no main run.
         name: of a table or figure of ``analysis.catalogue``.
     """
@@ -55,6 +56,7 @@ class Subject:
     method: str | None = None
     seed: int | None = None
     vae: dict[str, float] = field(default_factory=dict)
+    validation: str = ""
     variant: str = ""
     name: str = ""
 
@@ -72,7 +74,7 @@ class Subject:
         """A run."""
         named = ("beta", "lambda_click") if "vae" in registry.method(method).needs else ()
         vae = {name: getattr(config.vae, name) for name in named}
-        return cls("run", None, environment, method, seed, vae, variant)
+        return cls("run", None, environment, method, seed, vae, variant=variant)
 
     def code(self) -> str:
         """Digest of the code that makes it.
@@ -107,6 +109,8 @@ class Subject:
             values = config.sections(self.stage)
         if self.vae:
             values["vae"] |= self.vae
+        if self.validation:
+            values["mf"]["validation"] = self.validation
         if self.environment is not None and self.stage in ("dataset", "run"):
             values["environment"] = asdict(registry.environment(self.environment))
         return values

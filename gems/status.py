@@ -65,26 +65,26 @@ def jobs(config: Config) -> Iterator[Job]:
             yield from (run_job(config, method, env, seed) for seed in config.seeds)
 
 
-def other_jobs(config: Config, known: set[str]) -> Iterator[Job]:
-    """VAEs and runs that have begun beside those ``known``: variants, other weights of the VAE."""
+def other_jobs(config: Config, known: set[tuple[Kind, str]]) -> Iterator[Job]:
+    """Models and runs that have begun beside those ``known``: variants, other weights of a VAE."""
     root, layout = Path(config.results), Layout(Path(config.results))
-    begun: set[tuple[Kind, str]] = {
-        *(("vae", path.stem) for path in root.glob("vae/*.safetensors")),
-        *(("runs", path.name) for path in root.glob("runs/*")),
-        *(("vae", path.name) for path in root.glob(".state/vae/*")),
-        *(("runs", path.name) for path in root.glob(".state/runs/*")),
-    }
-    for kind, name in sorted(begun, key=lambda job: (job[0] == "runs", job)):
-        weights = root / "vae" / f"{name}.safetensors"
-        output = weights if kind == "vae" else layout.run(name) / "result.json"
-        if name not in known:
-            yield Job(kind, name, output, layout.state(kind, name), Path(str(config.logs)))
+    kinds: tuple[Kind, ...] = ("vae", "mf", "runs")
+    begun = {(kind, path.name) for kind in kinds for path in root.glob(f".state/{kind}/*")}
+    begun |= {("runs", path.name) for path in root.glob("runs/*")}
+    begun |= {(k, path.stem) for k in kinds[:2] for path in root.glob(f"{k}/*.safetensors")}
+    for kind, name in sorted(begun - known, key=lambda job: (kinds.index(job[0]), job)):
+        weights = root / kind / f"{name}.safetensors"
+        output = layout.run(name) / "result.json" if kind == "runs" else weights
+        yield Job(kind, name, output, layout.state(kind, name), Path(str(config.logs)))
 
 
 def read(config: Config) -> list[Row]:
     """The state of every job of ``config``, in the order of the pipeline, then of others."""
     wanted = list(jobs(config))
-    return [_row(job) for job in (*wanted, *other_jobs(config, {job.name for job in wanted}))]
+    return [
+        _row(job)
+        for job in (*wanted, *other_jobs(config, {(job.kind, job.name) for job in wanted}))
+    ]
 
 
 def _row(job: Job) -> Row:

@@ -9,7 +9,12 @@ from gems.config import Config, build, run_values
 from gems.errors import GemsError, unknown
 from gems.sections import PRESETS, Fidelity
 
-AUDITED = {"SAC+WkNN": "wknn", "SlateQ": "slateq", "REINFORCE+SoftMax": "reinforce"}
+AUDITED = {
+    "SlateQ": "slateq",
+    "REINFORCE+SoftMax": "reinforce",
+    "SAC+WkNN": "wknn",
+    "SAC+TopK-MF": "mf",
+}
 LATENT_DIMS = (16, 32)
 
 Overrides = dict[str, dict[str, Any]]

@@ -32,6 +32,7 @@ class Record(BaseModel):
     method: str | None
     seed: int | None
     vae: dict[str, float]
+    validation: str = ""
     variant: str = ""
     name: str = ""
     code: str

@@ -346,7 +346,7 @@ def test_the_audits_variants_hold_every_fault_of_the_baselines_and_nothing_of_th
         assert faults == {
             place: values[fidelity]
             for place, values in PRESETS.items()
-            if place[0] in ("wknn", "slateq", "reinforce")
+            if place[0] in ("wknn", "slateq", "reinforce", "mf")
         }
 
 

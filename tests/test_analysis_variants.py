@@ -31,7 +31,8 @@ def test_a_variant_changes_its_own_options_and_no_other(method, variant):
         return
     changed = run_values(method, variants.apply(config, method, variant))
     for section, options in changed.items():
-        assert options == read[section] | overrides.get(section, {})
+        before = read.get(section) or config.sections(section)[section]
+        assert options == before | overrides.get(section, {})
 
 
 def test_an_unknown_variant_is_told_with_those_that_exist():
@@ -49,6 +50,9 @@ def test_an_unknown_variant_is_told_with_those_that_exist():
         ({"slateq": {"credit": "chosen"}}, "SlateQ", "paperbaseline", "paperbaseline"),
         ({"slateq": {"credit": "chosen"}}, "SlateQ", "releasedbaseline", "releasedbaseline"),
         ({"wknn": {"credit": "chosen"}}, "SlateQ", "releasedbaseline", ""),
+        ({}, "SAC+TopK-MF", "releasedbaseline", ""),
+        ({}, "SAC+TopK-MF", "paperbaseline", "paperbaseline"),
+        ({"mf": {"validation": "held_out"}}, "SAC+TopK-MF", "paperbaseline", ""),
         ({}, "SAC+GeMS", "latentdim32", ""),
         ({}, "SAC+GeMS", "latentdim16", "latentdim16"),
         ({"vae": {"latent_dim": 16}}, "SAC+GeMS", "latentdim16", ""),

@@ -24,6 +24,7 @@ validate(CONFIG.model_dump(mode="json"), "../schemas/config.schema.yaml")
 LAYOUT = Layout(Path(CONFIG.results))
 LOGS = LAYOUT.root / "logs"
 BENCHMARKS = LAYOUT.root / "benchmarks"
+MF = LAYOUT.root / "mf" / "{env}{validation}.safetensors"
 RUN = LAYOUT.run("{method}_{env}{vae}_seed{seed}{variant}")
 TABLE2 = LAYOUT.root / "table2.csv"
 SLUGS = {registry.slug(name): name for name in registry.METHODS}
@@ -43,6 +44,7 @@ wildcard_constraints:
     latent_dim=r"\d+",
     beta=r"\d+\.\d+",
     click=r"\d+\.\d+",
+    validation="|_held_out",
     vae=r"|_KL\d+\.\d+_click\d+\.\d+",
     variant="|".join(["", *(f"_{re.escape(name)}" for name in variants.VARIANTS)]),
 
@@ -61,6 +63,13 @@ def vae_config(wildcards):
     """What a VAE reads of the configuration and of its own name."""
     values = CONFIG.sections("vae")
     values["vae"] |= vae_options(wildcards.latent_dim, wildcards.beta, wildcards.click)
+    return json.dumps(values, sort_keys=True)
+
+
+def mf_config(wildcards):
+    """What a factorisation reads of the configuration and of its own name."""
+    values = CONFIG.sections("mf")
+    values["mf"]["validation"] = wildcards.validation.removeprefix("_") or "learns"
     return json.dumps(values, sort_keys=True)
 
 
@@ -138,7 +147,7 @@ def inputs_of_run(wildcards):
         inputs["vae"] = LAYOUT.vae(wildcards.env, *vae.values(), wildcards.seed)
         inputs["vae_config"] = inputs["vae"].with_suffix(".json")
     if "mf" in needs:
-        inputs["mf"] = LAYOUT.mf(wildcards.env)
+        inputs["mf"] = LAYOUT.mf(wildcards.env, varied(wildcards).mf.validation)
     return inputs
 
 

@@ -42,13 +42,13 @@ rule mf:
         clicks=rules.dataset.output.clicks,
         meta=rules.dataset.output.meta,
     output:
-        weights=LAYOUT.mf("{env}"),
-        config=LAYOUT.mf("{env}").with_suffix(".json"),
-        provenance=LAYOUT.mf("{env}").with_suffix(".provenance.json"),
+        weights=MF,
+        config=MF.with_suffix(".json"),
+        provenance=MF.with_suffix(".provenance.json"),
     log:
-        LOGS / "mf" / "{env}.log",
+        LOGS / "mf" / "{env}{validation}.log",
     benchmark:
-        BENCHMARKS / "mf" / "{env}.tsv"
+        BENCHMARKS / "mf" / "{env}{validation}.tsv"
     conda:
         "../envs/gems.yaml"
     threads: 1
@@ -57,7 +57,7 @@ rule mf:
         runtime=lambda wildcards, attempt: attempt * 240,
     params:
         folder=subpath(input.slates, parent=True),
-        config=stage_config("mf"),
+        config=mf_config,
         runtime=runtime_options,
         code=code_digest("gems.embeddings.mf"),
     shell:
