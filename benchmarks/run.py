@@ -76,7 +76,8 @@ def inputs() -> Layout:
     catalogue = items.make("focused", CONFIG.items)
     items.save(layout.items("focused"), catalogue)
     torch.manual_seed(SEED)
-    save_weights(layout.mf(ENVIRONMENT, "learns"), {"items": torch.randn(CONFIG.items.count, 20)}, {})
+    table = torch.randn(CONFIG.items.count, 20)
+    save_weights(layout.mf(ENVIRONMENT, "learns"), {"items": table}, {})
     vae = SlateVAE(CONFIG.items.count, CONFIG.vae)
     low, high = action_bounds(vae, logged(100))
     described = {"items": CONFIG.items.count, "vae": CONFIG.vae.model_dump(mode="json")}
