@@ -76,8 +76,7 @@ def inputs() -> Layout:
     catalogue = items.make("focused", CONFIG.items)
     items.save(layout.items("focused"), catalogue)
     torch.manual_seed(SEED)
-    table = torch.randn(CONFIG.items.count, 20)
-    save_weights(layout.mf(ENVIRONMENT, "learns"), {"items": table}, {})
+    save_weights(layout.mf(ENVIRONMENT, ""), {"items": torch.randn(CONFIG.items.count, 20)}, {})
     vae = SlateVAE(CONFIG.items.count, CONFIG.vae)
     low, high = action_bounds(vae, logged(100))
     described = {"items": CONFIG.items.count, "vae": CONFIG.vae.model_dump(mode="json")}
@@ -110,7 +109,7 @@ def agent(method: str) -> tuple[Learner, Simulator]:
     files = {
         "items": layout.items("focused"),
         "vae": layout.vae(ENVIRONMENT, 32, 1.0, 0.5, SEED),
-        "mf": layout.mf(ENVIRONMENT, "learns"),
+        "mf": layout.mf(ENVIRONMENT, ""),
     }
     run = Run("benchmark", method, ENVIRONMENT, SEED, CONFIG, files)
     environment = run.simulator()

@@ -1,4 +1,4 @@
-"""What each command of ``gems`` does; it alone imports the heavy libraries that it uses."""
+"""What each command of ``gems`` does. Each imports the heavy libraries that it alone uses."""
 
 import argparse
 import json
@@ -123,7 +123,7 @@ def train_command(args: Arguments) -> None:
         inputs["vae"] = args.vae or _need(path, "slate VAE", command, args)
     if "mf" in needs(args.method, config):
         command = f"gems mf --env {args.env}"
-        path = layout.mf(args.env, str(config.mf.validation))
+        path = jobs.mf_job(config, args.env).output
         inputs["mf"] = args.mf or _need(path, "item table", command, args)
     job = jobs.run_job(config, args.method, args.env, args.seed, args.variant)
     run = Run(job.name, args.method, args.env, args.seed, config, inputs, args.variant)
@@ -157,16 +157,16 @@ def table_command(args: Arguments) -> None:
 
     started = now()
     outputs = write_table(args.name, args.results, args.output)
-    _record_drawn("table", args, outputs, started)
+    _record_drawn("table", args, [], outputs, started)
 
 
 def figure_command(args: Arguments) -> None:
     """Draw a figure from the results of runs, and the other files in their folders."""
-    from gems.analysis.catalogue import draw_figure
+    from gems.analysis.catalogue import DRAWN_FROM, draw_figure
 
     started = now()
     outputs = draw_figure(args.name, args.results, args.output)
-    _record_drawn("figure", args, outputs, started)
+    _record_drawn("figure", args, DRAWN_FROM.get(args.name, []), outputs, started)
 
 
 def resolve_command(args: Arguments) -> None:
@@ -234,11 +234,14 @@ def _record(
     )
 
 
-def _record_drawn(stage: Stage, args: Arguments, outputs: list[Path], started: str) -> None:
-    """Write the record of a table or figure, which no option changes."""
-    subject, config = Subject(stage, name=args.name), load([])
-    inputs = args.results
-    provenance.write(args.output, subject, config, inputs=inputs, outputs=outputs, started=started)
+def _record_drawn(
+    stage: Stage, args: Arguments, more: list[str], outputs: list[Path], started: str
+) -> None:
+    """Write the record of a table or figure, made from results and ``more`` files beside them."""
+    beside = [path.with_name(name) for path in args.results for name in (provenance.NAME, *more)]
+    inputs = args.results + [path for path in beside if path.is_file()]
+    subject = Subject(stage, name=args.name)
+    provenance.write(args.output, subject, None, inputs=inputs, outputs=outputs, started=started)
 
 
 def _need(path: Path, what: str, command: str, args: Arguments) -> Path:

@@ -1,7 +1,7 @@
 """The whole configuration: the options of ``gems.sections`` and of the top level, and reading them.
 
-Nothing else defines defaults. ``config/README.md`` and ``workflow/schemas/config.schema.yaml`` are
-generated from here by ``gems options``.
+Nothing but these two modules defines defaults. ``gems options`` generates ``config/README.md`` and
+``workflow/schemas/config.schema.yaml`` from them.
 """
 
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from gems import registry
 from gems.config import Config
 from gems.errors import GemsError
-from gems.paths import Layout, mf_name, plain, run_name
+from gems.paths import Layout, mf_suffix, plain, run_name
 from gems.progress import Progress, duration
 
 BEAT_SECONDS = 30.0
@@ -87,8 +87,8 @@ def vae_job(config: Config, env: str, seed: int) -> Job:
 
 def mf_job(config: Config, env: str) -> Job:
     """Matrix factorisation of an environment."""
-    validation = str(config.mf.validation)
-    name, output = mf_name(env, validation), Layout(Path(config.results)).mf(env, validation)
+    suffix = mf_suffix(config.mf.validation)
+    output, name = Layout(Path(config.results)).mf(env, suffix), f"{env}{suffix}"
     return _job(config, "mf", name, output, "MF", config.mf.seed, name)
 
 

@@ -17,7 +17,7 @@ from gems.sections import PRESETS, Section
 
 def schema() -> str:
     """JSON schema of the configuration, as YAML."""
-    header = "# Generated from gems/config.py by: gems options --schema\n"
+    header = "# Generated from gems/config.py and gems/sections.py by: gems options --schema\n"
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     described |= Config.model_json_schema()
     return header + yaml.safe_dump(described, sort_keys=False, width=100)

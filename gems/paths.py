@@ -39,9 +39,9 @@ class Layout:
         )
         return self.root / "vae" / f"{name}.safetensors"
 
-    def mf(self, env: str, validation: str) -> Path:
-        """Item table of matrix factorisation, .safetensors."""
-        return self.root / "mf" / f"{mf_name(env, validation)}.safetensors"
+    def mf(self, env: str, suffix: str) -> Path:
+        """Item table of matrix factorisation, .safetensors; ``suffix`` is that of ``mf_suffix``."""
+        return self.root / "mf" / f"{env}{suffix}.safetensors"
 
     def run(self, name: str) -> Path:
         """Folder of one run's result, named by ``run_name``."""
@@ -52,9 +52,9 @@ class Layout:
         return self.root / ".state" / kind / name
 
 
-def mf_name(env: str, validation: str) -> str:
-    """Name of a factorisation: ENV[_VALIDATION], the second part where it is not as released."""
-    return env if validation == "learns" else f"{env}_{validation}"
+def mf_suffix(validation: str | None) -> str:
+    """What follows the environment in the name of a factorisation validated otherwise."""
+    return "" if validation == "learns" else f"_{validation}"
 
 
 def plain(weight: float | str) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gems import registry, variants
-from gems.analysis import catalogue
 from gems.attempt import now
 from gems.config import Config, items_values, run_values
 from gems.digest import code_digest
@@ -83,6 +82,8 @@ class Subject:
             GemsError: its method, or its name, is unknown.
         """
         if self.stage in ("table", "figure"):
+            from gems.analysis import catalogue
+
             named = catalogue.TABLES if self.stage == "table" else catalogue.FIGURES
             if self.name not in named:
                 raise GemsError(unknown(self.stage, self.name, named))
@@ -117,8 +118,14 @@ class Subject:
 
 
 def record_of(result: Path) -> Path:
-    """The record of a result: in its folder, or beside its file."""
-    return result / NAME if result.is_dir() else result.with_suffix(f".{NAME}")
+    """The record of a result: in its folder, or beside its file.
+
+    Those of a table and a figure of one name may lie in one folder.
+    """
+    if result.is_dir():
+        return result / NAME
+    drawn = result.suffix in (".csv", ".pdf")
+    return result.with_name(f"{result.name}.{NAME}") if drawn else result.with_suffix(f".{NAME}")
 
 
 def sha256(path: Path) -> str:
@@ -130,7 +137,7 @@ def sha256(path: Path) -> str:
 def write(
     result: Path,
     subject: Subject,
-    config: Config,
+    config: Config | None,
     *,
     inputs: Iterable[Path],
     outputs: Iterable[Path],
@@ -144,7 +151,7 @@ def write(
     Args:
         result: its folder or its one file.
         subject: what it is of.
-        config: the configuration.
+        config: the configuration; None for a table or figure, which reads none.
         inputs: files that it was made from.
         outputs: files that it is made of.
         started: when its first try started.
@@ -163,7 +170,7 @@ def write(
     record = {
         **asdict(subject),
         "code": subject.code(),
-        "config": subject.values(config),
+        "config": subject.values(config) if config else {},
         "inputs": digests(inputs),
         "outputs": digests(outputs),
         "started": started,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fidelity = Literal["released", "paper"]
+Validation = Literal["learns", "held_out"]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -16,7 +17,8 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
-# Section 9 of the specification: (section, option) -> value under each preset.
+# (section, option) -> value under each preset: Section 9 of the specification, and how the released
+# code validates matrix factorisation (docs/reproduction.md).
 PRESETS: dict[tuple[str, str], dict[Fidelity, Any]] = {
     ("items", "focused_peakedness"): {"released": 1.0, "paper": 2.0},
     ("simulator", "examination_start"): {"released": 0, "paper": 1},
@@ -156,7 +158,7 @@ class MFConfig(Section):
     patience: Positive = Field(
         3, description="Validations without improvement after which training stops."
     )
-    validation: Literal["learns", "held_out"] | None = Field(
+    validation: Validation | None = Field(
         None,
         description="Whether validation only measures (`held_out`), or also learns from its users' "
         "clicks, each user against the items that all users of a batch clicked, and keeps these "

@@ -13,7 +13,7 @@ from gems.analysis.catalogue import FIGURES, TABLES
 from gems.config import Config, flat
 from gems.errors import GemsError
 from gems.files import read_json
-from gems.provenance import NAME, Stage, Subject
+from gems.provenance import NAME, Stage, Subject, record_of
 
 RESULTS = (
     *("items/*.npy", "**/dataset.json", "vae/*.safetensors", "mf/*.safetensors"),
@@ -100,8 +100,8 @@ class _Check:
             self._makers |= {(path.parent / name).resolve(): path for name in record.outputs}
         for path in self._found(*RESULTS):
             if path.resolve() not in self._makers:
-                result = path.parent if path.suffix == ".json" else path.with_suffix("")
-                self.report.problems.setdefault(result, ["it has no record"])
+                lacks = path.parent / NAME if path.suffix == ".json" else record_of(path)
+                self.report.problems.setdefault(_result(lacks), ["it has no record"])
         if not self.records and not self.report.problems:
             raise GemsError(f"There is no result in {self._root}.")
 
@@ -119,6 +119,8 @@ class _Check:
                 made = self._made_otherwise(record)
             except GemsError as error:  # an unknown method or environment
                 made = [str(error).rstrip(".")]
+            except KeyError:  # it tells what its stage does not have
+                made = ["its record is damaged"]
             self._known[path] = made + self._outputs(path, record) + self._inputs(path, record)
         return self._known[path]
 

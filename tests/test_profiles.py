@@ -28,7 +28,7 @@ def test_time_limits_follow_the_scale_and_grow_with_each_try(tmp_path, attempt):
         ("items", 10, 1000): 2,
         ("dataset", 12 * attempt, 2000 * attempt): 6,
         ("vae", 225 * attempt, 3000 * attempt): 60,
-        ("mf", 240 * attempt, 3000 * attempt): 6,
+        ("mf", 47 * attempt, 3000 * attempt): 6,
         ("train", 10 * attempt, 3000 * attempt): 120,
         ("train", 135 * attempt, 3000 * attempt): 300,
         ("train", 410 * attempt, 3000 * attempt): 60,

@@ -90,7 +90,7 @@ def run_of(method):
 
 
 VAE = f"vae/GeMS_focused_mix_latentdim32_beta1.0_lambdaclick0.5_lambdaprior0.0_scratch_seed{SEED}"
-TABLE, FIGURE = "table2", "figures/turns"
+TABLE, FIGURE = "table2.csv", "figures/turns.pdf"
 RECORDS = {
     *(
         f"{name}.provenance.json"
@@ -182,6 +182,7 @@ def test_other_code_is_told_for_the_results_that_it_made_and_those_made_from_the
         ({"sac": {"q_lr": 0.5}}, {run_of("SAC+GeMS"), run_of("SAC+TopK-MF"), TABLE, FIGURE}),
         ({"vae": {"learning_rate": 0.5}}, {VAE, run_of("SAC+GeMS"), TABLE, FIGURE}),
         ({"vae": {"beta": 0.5}}, set()),
+        ({"mf": {"validation": "held_out"}}, {run_of("SAC+TopK-MF"), TABLE, FIGURE}),
         ({"mf": {"seed": 3}}, {"mf/focused_mix", run_of("SAC+TopK-MF"), TABLE, FIGURE}),
         ({"items": {"files": {"diffuse": "x.npy"}}}, set()),
         ({"device": "auto", "tracking": {"mode": "offline"}}, set()),
@@ -211,7 +212,9 @@ def test_a_damaged_file_is_told(verified, folder, name):
     assert set(found) == {run_of("Random"), TABLE, FIGURE}
 
 
-@pytest.mark.parametrize(("name", "suffix"), [(TABLE, ".csv"), (TABLE, ".md"), (FIGURE, ".pdf")])
+@pytest.mark.parametrize(
+    ("name", "suffix"), [(TABLE, ".csv"), (TABLE, ".md"), (FIGURE, ".pdf"), (FIGURE, ".png")]
+)
 def test_an_edited_table_or_figure_is_told(verified, folder, name, suffix):
     path = (folder / "out" / name).with_suffix(suffix)
     path.write_bytes(path.read_bytes().replace(b"1", b"9"))
@@ -226,9 +229,27 @@ def test_a_table_of_results_that_are_others_now_is_told(verified, folder):
         old = provenance.sha256(result)
         result.write_text(result.read_text() + "\n")
         record.write_text(record.read_text().replace(old, provenance.sha256(result)))
-    inputs = ", ".join(sorted(f"{run_of(method)}/result.json" for method in METHODS))
-    told = f"other inputs now ({inputs})"
-    assert verified() == (1, {TABLE: told, FIGURE: told})
+    status, found = verified()
+    assert status == 1
+    assert set(found) == {TABLE, FIGURE}
+    for told in found.values():
+        assert f"other inputs now ({run_of('Random')}/provenance.json" in told
+        assert f"{run_of('Random')}/result.json" in told
+        assert "and 3 more" in told
+
+
+def test_a_figure_of_another_file_beside_the_results_is_told(verified, folder):
+    path = folder / "out" / run_of("Random") / "turns.csv"
+    record, old = path.with_name("provenance.json"), provenance.sha256(path)
+    unchanged = record.stat()
+    path.write_text(path.read_text() + "\n")
+    record.write_text(record.read_text().replace(old, provenance.sha256(path)))
+    assert unchanged.st_size == record.stat().st_size
+    status, found = verified()
+    assert status == 1
+    changed = f"{run_of('Random')}/provenance.json"
+    assert found[TABLE] == f"other inputs now ({changed})"
+    assert found[FIGURE] == f"other inputs now ({changed}, {run_of('Random')}/turns.csv)"
 
 
 def test_a_table_without_a_record_or_of_an_unknown_name_is_told(verified, folder):
@@ -266,7 +287,10 @@ def test_a_missing_file_and_a_damaged_or_missing_record_are_told(verified, folde
         run_of("Random"): "curve.csv is missing",
         run_of("SAC+TopK-MF"): "its record is damaged",
         VAE: "it has no record",
-        **drawn("Random"),
+        **{
+            name: f"other inputs now ({run_of('SAC+TopK-MF')}/provenance.json); {told}"
+            for name, told in drawn("Random").items()
+        },
     }
 
 
@@ -276,6 +300,17 @@ def test_a_result_of_a_method_that_is_no_more_is_told(verified, folder):
     status, found = verified()
     assert status == 1
     assert "'Randon' is not a known method" in found[run_of("Random")]
+
+
+@pytest.mark.parametrize(
+    "change", [{"stage": "run"}, {"validation": "learns"}, {"vae": {"beta": 1}}]
+)
+def test_a_record_that_tells_what_its_stage_does_not_have_is_damaged(verified, folder, change):
+    path = folder / "out" / "datasets" / "focused_mix" / "provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    status, found = verified()
+    assert status == 1
+    assert found["datasets/focused_mix"] == "its record is damaged"
 
 
 def test_inputs_that_are_not_here_are_no_mismatch(verified, folder, capsys):

@@ -57,4 +57,5 @@ def ideal(context: Context) -> SAC:
 
 def mf(context: Context) -> SAC:
     """With the item embeddings of matrix factorisation."""
-    return build(context, load_items(context.require("mf"), context.n_items))
+    table = load_items(context.require("mf"), context.n_items, context.config.mf)
+    return build(context, table)

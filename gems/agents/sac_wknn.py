@@ -198,7 +198,7 @@ def wknn(context: Context) -> SACWkNN:
     """Build SAC+WkNN over random item embeddings or those of matrix factorisation."""
     config, n_items = context.config, context.n_items
     if config.wknn.item_table == "mf":
-        table = load_items(context.require("mf"), n_items)
+        table = load_items(context.require("mf"), n_items, config.mf)
     else:
         table = torch.randn(n_items, config.agent.embedding_dim)
     policy = WkNNPolicy(

@@ -22,6 +22,12 @@ FIGURES = {
     "aggregate": "gems.analysis.aggregate_figure:draw",
     "baseline_audit": "gems.analysis.audit_figure:draw",
 }
+# Files beside the results that a figure reads.
+DRAWN_FROM = {
+    "figure2": ["scores.csv"],
+    "learning_curves": ["curve.csv"],
+    "turns": ["turns.csv"],
+}
 
 
 def modules(entry: str) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ class LazyAdam(torch.optim.Optimizer):
     """``torch.optim.Adam`` of an embedding with sparse gradients, whose rows wait for their turn.
 
     Adam moves a row also in the steps that give it no gradient, by its decaying moments. ``settle``
-    makes up for these moves, whose sum is known, before the row is looked up again.
+    makes up for these moves, whose sum is known but for a part in the order of eps / sqrt(v),
+    before the row is looked up again; rows that are read without it lag.
     """
 
     def __init__(self, table: Tensor, lr: float) -> None:
@@ -47,10 +48,8 @@ class LazyAdam(torch.optim.Optimizer):
         m, v, since = (state[name][rows] for name in ("m", "v", "settled"))
         since = since.long()
         waited = (state["step"] - since).double()
-        begun, ahead = (
-            self._drifts[s.clamp(max=_UNBIASED)] for s in (since, since + waited.long())
-        )
-        drift = begun - _RATIO**waited * ahead
+        ahead = self._drifts[min(state["step"], _UNBIASED)]
+        drift = self._drifts[since.clamp(max=_UNBIASED)] - _RATIO**waited * ahead
         # Exact just after ``since``, where the sum has most of its weight.
         eps = EPS * (1 - BETA2 ** since.double()).sqrt()
         drift, eps, fade1, fade2 = (

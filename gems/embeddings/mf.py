@@ -108,31 +108,40 @@ class BPR(pl.LightningModule):
 
     def val_dataloader(self) -> DataLoader:
         """All validation pairs once; if nothing is learnt, with the same negatives every time."""
+        return self._validation_pass(self.current_epoch + 1 if self._learns else 0)
+
+    def _validation_pass(self, number: int) -> DataLoader:
         size = self._config.batch_pairs if self._learns else VALIDATION_BATCH
         count = -(-len(self._validation[0]) // size)
-        first = self.current_epoch * count if self._learns else 0
-        return self._batches(self._validation, size, self._config.seed, first, count)
+        return self._batches(self._validation, size, self._config.seed, number * count, count)
+
+    def on_train_start(self) -> None:
+        """As released, validate before all training too, if that is to learn."""
+        if self._learns and self.current_epoch == 0:
+            for batch in self._validation_pass(0):
+                self._learn(self.transfer_batch_to_device(batch, self.device, 0), validating=True)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """One step of both tables; that of the users costs by the users in the batch."""
-        return {"loss": self._learn(batch, crossed=False, counted=True)}
+        return {"loss": self._learn(batch, validating=False)}
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
         """Validation loss; as released, with a step of both tables that it does not count."""
         if self._learns:
             with torch.enable_grad():
-                loss = self._learn(batch, crossed=True, counted=False)
+                loss = self._learn(batch, validating=True)
         else:
             loss = self.loss(*batch)
         self.log("val_loss", loss, batch_size=len(batch[0]))
 
-    def _learn(self, batch: tuple[Tensor, Tensor, Tensor], crossed: bool, counted: bool) -> Tensor:
-        """The loss of a batch, and a step of both tables, which Lightning may count as a batch."""
+    def _learn(self, batch: tuple[Tensor, Tensor, Tensor], validating: bool) -> Tensor:
+        """The loss of a batch, and a step of both tables."""
         items, users = cast(list[LightningOptimizer], self.optimizers())
         cast(LazyAdam, users.optimizer).settle(batch[0])
-        loss = self.loss(*batch, crossed=crossed)
+        loss = self.loss(*batch, crossed=validating)
         self.manual_backward(loss)
-        (items if counted else items.optimizer).step()
+        # Lightning counts each step that goes through it as a batch: one in training, none else.
+        (items.optimizer if validating else items).step()
         users.optimizer.step()
         items.zero_grad()
         users.zero_grad()

@@ -184,7 +184,7 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
     try:
         config = build(saved["config"])
         name, environment = saved["method"], saved["environment"]["name"]
-        inputs = {kind: folder / path for kind, path in saved["inputs"].items()}
+        inputs = {kind: (folder / path).resolve() for kind, path in saved["inputs"].items()}
         run = Run(folder.name, name, environment, saved["seed"], config, inputs)
     except (KeyError, TypeError, AttributeError) as error:
         raise no_run from error

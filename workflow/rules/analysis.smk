@@ -15,7 +15,7 @@ rule table2:
         **files(main_runs()),
     output:
         csv=TABLE2,
-        provenance=TABLE2.with_suffix(".provenance.json"),
+        provenance=TABLE2.with_suffix(".csv.provenance.json"),
         markdown=TABLE2.with_suffix(".md"),
         latex=TABLE2.with_suffix(".tex"),
         html=report(
@@ -45,7 +45,7 @@ use rule table2 as table2_vs_paper with:
         **files(runs_beside_the_paper()),
     output:
         csv=LAYOUT.root / "table2_vs_paper.csv",
-        provenance=LAYOUT.root / "table2_vs_paper.provenance.json",
+        provenance=LAYOUT.root / "table2_vs_paper.csv.provenance.json",
         html=report(
             LAYOUT.root / "table2_vs_paper.html",
             caption="../report/table2_vs_paper.rst",
@@ -65,7 +65,7 @@ use rule table2 as aggregate with:
         **files(main_runs(ZERO, ONE)),
     output:
         csv=LAYOUT.root / "aggregate.csv",
-        provenance=LAYOUT.root / "aggregate.provenance.json",
+        provenance=LAYOUT.root / "aggregate.csv.provenance.json",
         html=report(
             LAYOUT.root / "aggregate.html",
             caption="../report/aggregate.rst",
@@ -85,7 +85,7 @@ use rule table2 as baseline_audit with:
         **files(runs_of_audit()),
     output:
         csv=LAYOUT.root / "baseline_audit.csv",
-        provenance=LAYOUT.root / "baseline_audit.provenance.json",
+        provenance=LAYOUT.root / "baseline_audit.csv.provenance.json",
         html=report(
             LAYOUT.root / "baseline_audit.html",
             caption="../report/baseline_audit.rst",
@@ -106,7 +106,7 @@ use rule table2 as run_times with:
         **files(main_runs()),
     output:
         csv=LAYOUT.root / "run_times.csv",
-        provenance=LAYOUT.root / "run_times.provenance.json",
+        provenance=LAYOUT.root / "run_times.csv.provenance.json",
         html=report(
             LAYOUT.root / "run_times.html",
             caption="../report/run_times.rst",
@@ -126,7 +126,7 @@ use rule table2 as table1 with:
         result=[],
     output:
         csv=LAYOUT.root / "table1.csv",
-        provenance=LAYOUT.root / "table1.provenance.json",
+        provenance=LAYOUT.root / "table1.csv.provenance.json",
         markdown=LAYOUT.root / "table1.md",
         latex=LAYOUT.root / "table1.tex",
         html=report(
@@ -177,7 +177,7 @@ rule figure2:
         **files(runs_of_figure2(), "scores.csv"),
     output:
         pdf=FIGURES / "figure2.pdf",
-        provenance=FIGURES / "figure2.provenance.json",
+        provenance=FIGURES / "figure2.pdf.provenance.json",
         png=report(
             FIGURES / "figure2.png",
             caption="../report/figure2.rst",
@@ -205,7 +205,7 @@ use rule figure2 as figure3 with:
         **files(runs_of_figure3()),
     output:
         pdf=FIGURES / "figure3.pdf",
-        provenance=FIGURES / "figure3.provenance.json",
+        provenance=FIGURES / "figure3.pdf.provenance.json",
         png=report(
             FIGURES / "figure3.png",
             caption="../report/figure3.rst",
@@ -225,7 +225,7 @@ use rule figure2 as figure_learning_curves with:
         **files(main_runs(), "curve.csv"),
     output:
         pdf=FIGURES / "learning_curves.pdf",
-        provenance=FIGURES / "learning_curves.provenance.json",
+        provenance=FIGURES / "learning_curves.pdf.provenance.json",
         png=report(
             FIGURES / "learning_curves.png",
             caption="../report/learning_curves.rst",
@@ -245,7 +245,7 @@ use rule figure2 as figure_turns with:
         **files(main_runs(), "turns.csv"),
     output:
         pdf=FIGURES / "turns.pdf",
-        provenance=FIGURES / "turns.provenance.json",
+        provenance=FIGURES / "turns.pdf.provenance.json",
         png=report(
             FIGURES / "turns.png",
             caption="../report/turns.rst",
@@ -265,7 +265,7 @@ use rule figure2 as figure_aggregate with:
         **files(main_runs(ZERO, ONE)),
     output:
         pdf=FIGURES / "aggregate.pdf",
-        provenance=FIGURES / "aggregate.provenance.json",
+        provenance=FIGURES / "aggregate.pdf.provenance.json",
         png=report(
             FIGURES / "aggregate.png",
             caption="../report/aggregate.rst",
@@ -285,7 +285,7 @@ use rule figure2 as figure_baseline_audit with:
         **files(runs_of_audit()),
     output:
         pdf=FIGURES / "baseline_audit.pdf",
-        provenance=FIGURES / "baseline_audit.provenance.json",
+        provenance=FIGURES / "baseline_audit.pdf.provenance.json",
         png=report(
             FIGURES / "baseline_audit.png",
             caption="../report/baseline_audit.rst",

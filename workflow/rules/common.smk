@@ -4,6 +4,7 @@ import math
 import re
 import sys
 from dataclasses import asdict
+from typing import get_args
 
 from snakemake.exceptions import WorkflowError
 
@@ -13,7 +14,8 @@ from gems import config as options
 from gems import registry, variants
 from gems.digest import code_digest
 from gems.errors import GemsError
-from gems.paths import Layout, run_name
+from gems.paths import Layout, mf_suffix, run_name
+from gems.sections import Validation
 
 try:
     CONFIG = options.build(config)
@@ -24,13 +26,16 @@ validate(CONFIG.model_dump(mode="json"), "../schemas/config.schema.yaml")
 LAYOUT = Layout(Path(CONFIG.results))
 LOGS = LAYOUT.root / "logs"
 BENCHMARKS = LAYOUT.root / "benchmarks"
-MF = LAYOUT.root / "mf" / "{env}{validation}.safetensors"
+MF = LAYOUT.mf("{env}", "{suffix}")
+VALIDATIONS = {mf_suffix(name): name for name in get_args(Validation)}
 RUN = LAYOUT.run("{method}_{env}{vae}_seed{seed}{variant}")
 TABLE2 = LAYOUT.root / "table2.csv"
 SLUGS = {registry.slug(name): name for name in registry.METHODS}
 
 # Milliseconds on one core, measured (docs/cluster.md): what time limits follow from.
 SLATE_MS = 0.003
+MF_BATCH_MS = 1.5
+MF_VALIDATIONS = 100
 VAE_BATCH_MS = 11
 EPISODE_MS = {"SAC+WkNN": 80}
 OTHER_EPISODE_MS = 25
@@ -44,7 +49,7 @@ wildcard_constraints:
     latent_dim=r"\d+",
     beta=r"\d+\.\d+",
     click=r"\d+\.\d+",
-    validation="|_held_out",
+    suffix="|".join(VALIDATIONS),
     vae=r"|_KL\d+\.\d+_click\d+\.\d+",
     variant="|".join(["", *(f"_{re.escape(name)}" for name in variants.VARIANTS)]),
 
@@ -69,7 +74,7 @@ def vae_config(wildcards):
 def mf_config(wildcards):
     """What a factorisation reads of the configuration and of its own name."""
     values = CONFIG.sections("mf")
-    values["mf"]["validation"] = wildcards.validation.removeprefix("_") or "learns"
+    values["mf"]["validation"] = VALIDATIONS[wildcards.suffix]
     return json.dumps(values, sort_keys=True)
 
 
@@ -147,7 +152,8 @@ def inputs_of_run(wildcards):
         inputs["vae"] = LAYOUT.vae(wildcards.env, *vae.values(), wildcards.seed)
         inputs["vae_config"] = inputs["vae"].with_suffix(".json")
     if "mf" in needs:
-        inputs["mf"] = LAYOUT.mf(wildcards.env, varied(wildcards).mf.validation)
+        validation = varied(wildcards).mf.validation
+        inputs["mf"] = LAYOUT.mf(wildcards.env, mf_suffix(validation))
     return inputs
 
 
@@ -172,6 +178,14 @@ def slates_logged():
 def dataset_minutes(wildcards, attempt):
     """Time limit of a dataset."""
     return minutes(slates_logged() * SLATE_MS, attempt)
+
+
+def mf_minutes(wildcards, attempt):
+    """Time limit of a factorisation: so many validations, each as good as a pass over its users."""
+    mf = CONFIG.mf
+    validation = slates_logged() * mf.validation_fraction / mf.batch_pairs
+    batches = MF_VALIDATIONS * (mf.validate_every + validation)
+    return minutes(batches * MF_BATCH_MS, attempt)
 
 
 def vae_minutes(wildcards, attempt):

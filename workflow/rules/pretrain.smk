@@ -46,15 +46,15 @@ rule mf:
         config=MF.with_suffix(".json"),
         provenance=MF.with_suffix(".provenance.json"),
     log:
-        LOGS / "mf" / "{env}{validation}.log",
+        LOGS / "mf" / "{env}{suffix}.log",
     benchmark:
-        BENCHMARKS / "mf" / "{env}{validation}.tsv"
+        BENCHMARKS / "mf" / "{env}{suffix}.tsv"
     conda:
         "../envs/gems.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: attempt * 3000,
-        runtime=lambda wildcards, attempt: attempt * 240,
+        runtime=mf_minutes,
     params:
         folder=subpath(input.slates, parent=True),
         config=mf_config,
