@@ -109,6 +109,27 @@ def test_a_variant_is_trained_by_hand(by_hand, tmp_path):
     assert by_hand("verify")[0] == 0
 
 
+def test_an_item_table_validated_otherwise_has_a_name_of_its_own(by_hand, tmp_path):
+    where = ["--env", "focused_mix"]
+    by_hand("items", "--embedding", "focused")
+    by_hand("simulate", *where, "--config", '{"logging": {"users": 20}}')
+    quick = {"validate_every": 5, "patience": 1}
+    train = ["train", "--method", "SAC+TopK-MF", *where, "--seed", "3", "--variant"]
+    status, error = by_hand(*train, "paperbaseline")
+    assert status == 2
+    assert "focused_mix_held_out.safetensors does not exist; make it with: gems mf" in error
+    assert '"validation": "held_out"' in error
+    for validation, name in (("learns", "focused_mix"), ("held_out", "focused_mix_held_out")):
+        mf = json.dumps({"mf": {"validation": validation, **quick}})
+        assert by_hand("mf", *where, "--config", mf)[0] == 0
+        assert (tmp_path / "results" / "mf" / f"{name}.safetensors").is_file()
+    assert by_hand(*train, "paperbaseline")[0] == 0
+    run = tmp_path / "results" / "runs" / "SAC_TopK_MF_focused_mix_seed3_paperbaseline"
+    saved = json.loads((run / "provenance.json").read_text())
+    assert "../../mf/focused_mix_held_out.safetensors" in saved["inputs"]
+    assert saved["config"]["mf"]["validation"] == "held_out"
+
+
 def test_what_a_variant_misses_is_told_with_the_command_that_makes_it(by_hand):
     by_hand("items", "--embedding", "focused")
     where = ["--env", "focused_mix", "--seed", "3"]

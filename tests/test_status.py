@@ -68,6 +68,20 @@ def test_runs_of_variants_that_have_begun_are_listed_too(config):
     assert of(config, running).state == "running"
 
 
+def test_models_of_other_options_that_have_begun_are_listed_too(config):
+    other = build(config.model_dump() | {"vae": {"beta": 0.5}, "mf": {"validation": "held_out"}})
+    vae, mf = jobs.vae_job(other, "focused_mix", 1), jobs.mf_job(other, "focused_mix")
+    assert mf.name == "focused_mix_held_out"
+    told(vae)
+    told(mf)
+    assert [of(config, job).state for job in (vae, mf)] == ["running", "running"]
+    finish(mf)
+    mf.progress.unlink()
+    assert [of(config, job).state for job in (vae, mf)] == ["running", "done"]
+    listed = [(row.kind, row.job) for row in status.read(config)]
+    assert len(set(listed)) == len(listed)
+
+
 def test_methods_without_pretrained_models_need_no_dataset(tmp_path):
     rows = status.read(build({"methods": ["Random"], "results": str(tmp_path)}))
     assert {row.kind for row in rows} == {"runs"}
