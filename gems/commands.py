@@ -70,11 +70,10 @@ def pretrain_command(args: Arguments) -> None:
     config = load(args.config)
     layout, vae = Layout(Path(config.results)), config.vae
     folder = _dataset_folder(layout, args)
-    named = layout.vae(args.env, vae.latent_dim, vae.beta, vae.lambda_click, args.seed)
     job = jobs.vae_job(config, args.env, args.seed)
     tags = ["GeMS", args.env, f"seed_{args.seed}"]
     described = config.sections("vae") | {"environment": args.env, "seed": args.seed}
-    output = args.output or named
+    output = args.output or job.output
     with Attempt(job.state) as attempt, jobs.running(job):
         data = _dataset(folder, args)
         with Tracker(config.tracking, job.name, tags, described, job.state) as tracker:
@@ -115,10 +114,10 @@ def train_command(args: Arguments) -> None:
     if args.variant:
         args.config.append(json.dumps(variants.VARIANTS[args.variant]))
     registry.environment(args.env)
-    layout, vae = Layout(Path(config.results)), config.vae
+    layout = Layout(Path(config.results))
     inputs = {"items": args.items or _need_items(layout, args)}
     if "vae" in needs(args.method, config):
-        path = layout.vae(args.env, vae.latent_dim, vae.beta, vae.lambda_click, args.seed)
+        path = jobs.vae_job(config, args.env, args.seed).output
         command = f"gems pretrain --env {args.env} --seed {args.seed}"
         inputs["vae"] = args.vae or _need(path, "slate VAE", command, args)
     if "mf" in needs(args.method, config):

@@ -174,7 +174,7 @@ rule configuration:
 rule figure2:
     """Scores of recommended items by number of bored topics."""
     input:
-        **files(runs_of_figure2(), "scores.csv"),
+        **files(runs_of_figure2(), *catalogue.DRAWN_FROM["figure2"]),
     output:
         pdf=FIGURES / "figure2.pdf",
         provenance=FIGURES / "figure2.pdf.provenance.json",
@@ -222,7 +222,7 @@ use rule figure2 as figure3 with:
 
 use rule figure2 as figure_learning_curves with:
     input:
-        **files(main_runs(), "curve.csv"),
+        **files(main_runs(), *catalogue.DRAWN_FROM["learning_curves"]),
     output:
         pdf=FIGURES / "learning_curves.pdf",
         provenance=FIGURES / "learning_curves.pdf.provenance.json",
@@ -242,7 +242,7 @@ use rule figure2 as figure_learning_curves with:
 
 use rule figure2 as figure_turns with:
     input:
-        **files(main_runs(), "turns.csv"),
+        **files(main_runs(), *catalogue.DRAWN_FROM["turns"]),
     output:
         pdf=FIGURES / "turns.pdf",
         provenance=FIGURES / "turns.pdf.provenance.json",
