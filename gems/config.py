@@ -21,6 +21,7 @@ from gems.sections import (
     ItemsConfig,
     LoggingConfig,
     MFConfig,
+    RandomConfig,
     ReinforceConfig,
     SACConfig,
     Section,
@@ -84,6 +85,7 @@ class Config(Section):
     wknn: WkNNConfig = _section(WkNNConfig)
     slateq: SlateQConfig = _section(SlateQConfig)
     reinforce: ReinforceConfig = _section(ReinforceConfig)
+    random: RandomConfig = _section(RandomConfig)
     training: TrainingConfig = _section(TrainingConfig)
     tracking: TrackingConfig = _section(TrackingConfig)
     analysis: AnalysisConfig = _section(AnalysisConfig)
@@ -150,9 +152,8 @@ def run_values(method: str, config: Config) -> dict[str, Any]:
     """What a run of a method reads of the configuration, every option resolved."""
     entry = registry.method(method)
     if not entry.trained:
-        return config.sections("simulator") | {
-            "training": {"test_users": config.training.test_users}
-        }
+        tested = {"test_users": config.training.test_users, "users": config.training.users}
+        return config.sections("simulator", *entry.sections) | {"training": tested}
     return config.sections("simulator", "training", *entry.sections, *needs(method, config))
 
 

@@ -58,7 +58,9 @@ METHODS: dict[str, Method] = {
         sections=("agent", "slateq"),
         assumptions=("DQ", "1CL", "CM"),
     ),
-    "Random": Method("Random", "gems.agents.fixed:random", disclosed=False, trained=False),
+    "Random": Method(
+        "Random", "gems.agents.fixed:random", disclosed=False, sections=("random",), trained=False
+    ),
     "REINFORCE+SoftMax": Method(
         "REINFORCE+SoftMax",
         "gems.agents.reinforce:reinforce",

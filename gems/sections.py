@@ -17,8 +17,7 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
-# (section, option) -> value under each preset: Section 9 of the specification, and how the released
-# code validates matrix factorisation (docs/reproduction.md).
+# (section, option) -> value under each preset: Section 9 of the specification.
 PRESETS: dict[tuple[str, str], dict[Fidelity, Any]] = {
     ("items", "focused_peakedness"): {"released": 1.0, "paper": 2.0},
     ("simulator", "examination_start"): {"released": 0, "paper": 1},
@@ -32,9 +31,17 @@ PRESETS: dict[tuple[str, str], dict[Fidelity, Any]] = {
     ("wknn", "query_layout"): {"released": "dim_slot", "paper": "slot_dim"},
     ("wknn", "ranking_state"): {"released": "actor", "paper": "critic"},
     ("wknn", "credit"): {"released": "observed", "paper": "chosen"},
+    ("wknn", "random_phase"): {"released": "slates", "paper": "actions"},
     ("slateq", "credit"): {"released": "observed", "paper": "chosen"},
-    ("slateq", "relevance"): {"released": "faulty", "paper": "true"},
+    ("slateq", "acting_relevance"): {"released": "faulty", "paper": "true"},
+    ("slateq", "target_relevance"): {"released": "faulty", "paper": "true"},
+    ("slateq", "epsilon_clock"): {"released": "episodes", "paper": "updates"},
     ("reinforce", "credit"): {"released": "observed", "paper": "chosen"},
+    ("reinforce", "batch_drawn"): {"released": "before_episode", "paper": "after_episode"},
+    ("random", "items"): {"released": "distinct", "paper": "with_replacement"},
+    ("agent", "belief_tables"): {"released": "equal", "paper": "independent"},
+    ("training", "batch_drawn"): {"released": "before_episode", "paper": "after_episode"},
+    ("training", "users"): {"released": "shared", "paper": "by_seed"},
 }
 
 Credit = Annotated[
@@ -44,6 +51,9 @@ Credit = Annotated[
         "(`observed`), or the one chosen at turn t (`chosen`). Default: by `fidelity`."
     ),
 ]
+
+
+BatchDrawn = Literal["before_episode", "after_episode"]
 
 
 class Section(BaseModel):
@@ -176,6 +186,11 @@ class AgentConfig(Section):
         20, description="Dimensions of an item in the table of the belief encoder."
     )
     state_dim: Positive = Field(20, description="Units of the belief encoder's GRU.")
+    belief_tables: Literal["equal", "independent"] | None = Field(
+        None,
+        description="Initial item tables of the beliefs of actor and critic, and the random table "
+        "of SAC+WkNN: equal copies, trained apart, or independent draws. Default: by `fidelity`.",
+    )
 
 
 class SACConfig(Section):
@@ -208,6 +223,11 @@ class WkNNConfig(Section):
         None,
         description="Belief given to the critic that ranks candidates. Default: by `fidelity`.",
     )
+    random_phase: Literal["slates", "actions"] | None = Field(
+        None,
+        description="What the first episodes draw at random: uniform slates, with replacement, or "
+        "actions, as SAC with other rankers. Default: by `fidelity`.",
+    )
     credit: Credit = None
 
 
@@ -218,12 +238,25 @@ class SlateQConfig(Section):
     tau: Fraction = Field(0.002, description="Share of the Q network that enters its target.")
     epsilon_start: Fraction = Field(1.0, description="Share of random slates at first.")
     epsilon_end: Fraction = Field(0.01, description="Share of random slates in the end.")
-    epsilon_updates: Rate = Field(1000.0, description="Time constant of epsilon, in updates.")
-    relevance: Literal["faulty", "true"] | None = Field(
+    epsilon_decay: Rate = Field(
+        1000.0, description="Time constant of epsilon, in what `epsilon_clock` counts."
+    )
+    epsilon_clock: Literal["episodes", "updates"] | None = Field(
         None,
-        description="The simulator's relevances, or those of the released code, which zeroes the "
-        "wrong dimensions of bored topics and penalises the whole batch at once. "
-        "Default: by `fidelity`.",
+        description="What epsilon decays with: all episodes, the random phase included, or "
+        "updates. Default: by `fidelity`.",
+    )
+    acting_relevance: Literal["faulty", "true"] | None = Field(
+        None,
+        description="Relevances by which slates are chosen: the simulator's (`true`), or those of "
+        "the released code, which takes the topics bored in the turn just played and zeroes other "
+        "dimensions than theirs (`faulty`). Default: by `fidelity`.",
+    )
+    target_relevance: Literal["faulty", "true"] | None = Field(
+        None,
+        description="Relevances in the targets: the simulator's (`true`), or those of the released "
+        "code, which ignores boredom and applies the diversity penalty to the whole batch at once "
+        "(`faulty`). Default: by `fidelity`.",
     )
     credit: Credit = None
 
@@ -233,6 +266,20 @@ class ReinforceConfig(Section):
 
     policy_lr: Rate = Field(3e-3, description="Learning rate of the policy and its belief.")
     credit: Credit = None
+    batch_drawn: BatchDrawn | None = Field(
+        None,
+        description="Whether the batch is drawn before the episode is played, and so holds the "
+        "episode before it, or holds the one just played. Default: by `fidelity`.",
+    )
+
+
+class RandomConfig(Section):
+    """The method Random (Section 6 of the specification)."""
+
+    items: Literal["distinct", "with_replacement"] | None = Field(
+        None,
+        description="Whether the items of a slate are all different. Default: by `fidelity`.",
+    )
 
 
 class TrainingConfig(Section):
@@ -244,9 +291,21 @@ class TrainingConfig(Section):
     )
     replay_episodes: Positive = Field(10_000, description="Last episodes kept for replay.")
     batch_episodes: Positive = Field(20, description="Whole episodes in a batch.")
+    batch_drawn: BatchDrawn | None = Field(
+        None,
+        description="Whether SAC and SlateQ draw a batch of different episodes before the newest "
+        "one is added to the replay (all there are, if these are fewer), or a batch with "
+        "replacement after that. Default: by `fidelity`.",
+    )
+    users: Literal["shared", "by_seed"] | None = Field(
+        None,
+        description="Users met in training, validation and test: those of one generator for all "
+        "methods and seeds, which starts anew for the test, or drawn for each seed. "
+        "Default: by `fidelity`.",
+    )
     validate_every: Positive = Field(50, description="Episodes between two validations.")
-    validation_users: Positive = Field(50, description="Fresh users of a validation.")
-    test_users: Positive = Field(500, description="Fresh users of the test.")
+    validation_users: Positive = Field(50, description="Users of a validation.")
+    test_users: Positive = Field(500, description="Users of the test.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

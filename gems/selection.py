@@ -1,4 +1,4 @@
-"""The largest of many values, looked for by vector instructions (compiled, on the CPU).
+"""The largest of many values, looked for by vector instructions, and random choices (compiled).
 
 Values are C-contiguous float32. NaN is never among the largest, but ``largest`` may then miss the
 largest of the others. Neither is minus infinity: for want of others it is item 0.
@@ -106,3 +106,28 @@ def largest_of_rows(values: Any, items: int, out: Any) -> None:
     maxima = np.empty(GROUPS, dtype=np.float32)
     for row in range(values.shape[0]):
         out[row] = _largest(values[row, :items], maxima)
+
+
+@jit
+def distinct_items(uniforms: Any, n_items: int) -> Any:
+    """First entries of a random permutation of the items for each row of ``uniforms``.
+
+    A Fisher-Yates shuffle that remembers only the swaps made: entry i takes the item at a uniform
+    place from i on.
+    """
+    n, k = uniforms.shape
+    out = np.empty((n, k), dtype=np.int64)
+    place = np.empty(k, dtype=np.int64)
+    moved = np.empty(k, dtype=np.int64)
+    for row in range(n):
+        for i in range(k):
+            j = min(i + int(uniforms[row, i] * (n_items - i)), n_items - 1)
+            chosen, displaced = j, i
+            for s in range(i):
+                if place[s] == j:
+                    chosen = moved[s]
+                if place[s] == i:
+                    displaced = moved[s]
+            place[i], moved[i] = j, displaced
+            out[row, i] = chosen
+    return out

@@ -21,7 +21,7 @@ from gems.rankers import vae, wknn
 from gems.rankers.cross_entropy import item_cross_entropy
 from gems.rankers.topk import TopK, top_items
 from gems.simulator import items
-from gems.simulator.simulator import Simulator
+from gems.simulator.simulator import Observation, Simulator
 from gems.training.rollout import rollout
 from gems.weights import save_weights
 
@@ -304,14 +304,20 @@ def test_first_clicked_item():
     assert item[0] == 6
 
 
+def disclosed_clicks(simulator, fidelity):
+    return DisclosedClicks(simulator, build({"fidelity": fidelity}).slateq)
+
+
 def test_slateq_is_told_the_simulators_relevances(catalogue):
     simulator = simulator_of(catalogue)
     seen = simulator.reset(20, np.random.default_rng(0))
     for _ in range(10):
         seen = simulator.step(simulator.oracle_slates())
     assert seen.bored.any()
-    clicks = DisclosedClicks(simulator, faulty=False)
-    scores = clicks.scores(torch.from_numpy(seen.users), torch.from_numpy(seen.bored))
+    clicks = disclosed_clicks(simulator, "paper")
+    scores = clicks.acting_scores(seen)
+    in_targets = clicks.target_scores(torch.from_numpy(seen.users), torch.from_numpy(seen.bored))
+    assert torch.equal(scores, in_targets)
     told = clicks.relevances(scores)
     effective = np.where(np.repeat(seen.bored, 2, axis=1), 0, seen.users)
     expected = effective @ catalogue.embeddings.T / catalogue.normaliser
@@ -321,13 +327,29 @@ def test_slateq_is_told_the_simulators_relevances(catalogue):
     assert torch.equal(clicks.best_slates(scores, values), top_items(told * values))
 
 
-def test_released_slateq_zeroes_the_wrong_dimensions_of_bored_topics(catalogue):
-    clicks = DisclosedClicks(simulator_of(catalogue), faulty=True)
-    zeroed = [set(np.flatnonzero(row)) for row in clicks.mask.numpy()]
-    assert zeroed[0] == set()
-    assert zeroed[1] == {2}
-    assert zeroed[3] == {6, 7, 8}
-    assert zeroed[7] == set(range(14, 20))
+def test_released_slateq_acts_on_the_topics_bored_in_the_turn_just_played(catalogue):
+    clicks = disclosed_clicks(simulator_of(catalogue), "released")
+    users = np.random.default_rng(0).random((1, 20), dtype=np.float32)
+    for topic, zeroed in ((0, []), (1, [2]), (3, [6, 7, 8]), (7, list(range(14, 20)))):
+        then = np.zeros((1, 10), dtype=np.bool_)
+        then[0, topic] = True
+        effective = users.copy()
+        effective[0, zeroed] = 0
+        seen = Observation(np.zeros((1, 10)), np.zeros((1, 10)), users, ~then, then)
+        expected = torch.from_numpy(effective) @ clicks.items.t()
+        torch.testing.assert_close(clicks.acting_scores(seen), expected)
+
+
+def test_released_slateq_ignores_boredom_in_its_targets(catalogue):
+    clicks = disclosed_clicks(simulator_of(catalogue), "released")
+    users = torch.rand(3, 20)
+    all_bored, none_bored = torch.ones(3, 10, dtype=torch.bool), torch.zeros(3, 10).bool()
+    assert torch.equal(clicks.target_scores(users, all_bored), users @ clicks.items.t())
+    paper = disclosed_clicks(simulator_of(catalogue), "paper")
+    assert not paper.target_scores(users, all_bored).any()
+    # A batch in which nobody is bored, as the recorded one, cannot tell the two apart.
+    scores = (c.target_scores(users, none_bored) for c in (clicks, paper))
+    assert torch.equal(*scores)
 
 
 def test_the_diversity_penalty_of_slateq_is_slate_by_slate_unless_faulty(catalogue):
@@ -339,8 +361,8 @@ def test_the_diversity_penalty_of_slateq_is_slate_by_slate_unless_faulty(catalog
     diverse = torch.tensor((mixed * 2)[:10])
     slates = torch.stack([uniform, diverse])
     relevances = torch.ones(2, 10)
-    true = DisclosedClicks(simulator, faulty=False).click_probabilities(slates, relevances)
-    faulty = DisclosedClicks(simulator, faulty=True).click_probabilities(slates, relevances)
+    true = disclosed_clicks(simulator, "paper").click_probabilities(slates, relevances)
+    faulty = disclosed_clicks(simulator, "released").click_probabilities(slates, relevances)
     torch.testing.assert_close(true[0] * 3, true[1])
     torch.testing.assert_close(faulty[0], faulty[1])
     torch.testing.assert_close(faulty[0], true[0])
@@ -352,9 +374,12 @@ def test_replay_keeps_the_last_episodes_and_restores_its_state():
         episode = Episodes.empty(1, 2, 1, disclosed=False, n_items=9)
         episode.slates[:] = number
         replay.add(episode)
-    seen = replay.sample(200, np.random.default_rng(0)).slates
+    seen = replay.sample(200, np.random.default_rng(0), distinct=False).slates
     assert set(seen.flatten().tolist()) == {3, 4, 5, 6, 7}
     other = Replay(capacity=5, turns=2, action_dim=1, disclosed=False, n_items=9)
     other.restore(replay.part(replay.oldest, replay.added))
-    again = other.sample(200, np.random.default_rng(0)).slates
+    again = other.sample(200, np.random.default_rng(0), distinct=False).slates
     np.testing.assert_array_equal(seen, again)
+    for size, drawn in ((3, 3), (5, 5), (200, 5)):
+        different = other.sample(size, np.random.default_rng(0), distinct=True).slates
+        assert len(np.unique(different[:, 0, 0])) == len(different) == drawn

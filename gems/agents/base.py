@@ -60,13 +60,18 @@ class Learner(nn.Module, ABC):
 
     Attributes:
         policy: what it improves.
-        on_policy: whether it learns from the episode just collected instead of the replay.
+        on_policy: whether it learns from one episode at a time instead of the replay.
         learns_from_random: whether it learns during the random phase too.
+        batch_drawn: when its batch is drawn; None as ``training.batch_drawn`` says.
     """
 
     policy: Policy
+    batch_drawn: str | None = None
     on_policy: ClassVar[bool] = False
     learns_from_random: ClassVar[bool] = False
+
+    def start_episode(self, episode: int) -> None:
+        """Called before an episode is collected; episodes are numbered from 0."""
 
     @abstractmethod
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:

@@ -38,3 +38,11 @@ class Belief(nn.Module):
     def observe(self, observation: Observation) -> Tensor:
         """States (n, state) of the users after one more observation."""
         return self._turns.observe(observation.slates, observation.clicks)
+
+
+def actor_and_critic(n_items: int, config: AgentConfig) -> tuple[Belief, Belief]:
+    """New belief encoders of an actor and of its critics."""
+    actor, critic = Belief(n_items, config), Belief(n_items, config)
+    if config.belief_tables == "equal":
+        critic.items.load_state_dict(actor.items.state_dict())
+    return actor, critic

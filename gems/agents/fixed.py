@@ -4,6 +4,7 @@ import torch
 
 from gems.agents.base import Decision, Mode, Policy, random_slates
 from gems.agents.context import Context
+from gems.selection import distinct_items
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Observation
 
@@ -19,16 +20,20 @@ class OraclePolicy(Policy):
 
 
 class RandomPolicy(Policy):
-    """Shows uniform items, drawn with replacement."""
+    """Shows uniform items: all different, or drawn with replacement."""
 
-    def __init__(self, n_items: int) -> None:
+    def __init__(self, n_items: int, distinct: bool) -> None:
         """Of ``n_items`` items."""
         super().__init__()
-        self.n_items = n_items
+        self.n_items, self.distinct = n_items, distinct
 
     def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
         """Draw every slot."""
-        return Decision(random_slates(len(observation.slates), self.n_items, generator))
+        n = len(observation.slates)
+        if not self.distinct:
+            return Decision(random_slates(n, self.n_items, generator))
+        uniforms = torch.rand(n, SLATE_SIZE, dtype=torch.float64, generator=generator)
+        return Decision(torch.from_numpy(distinct_items(uniforms.numpy(), self.n_items)))
 
 
 def oracle(context: Context) -> OraclePolicy:
@@ -38,4 +43,4 @@ def oracle(context: Context) -> OraclePolicy:
 
 def random(context: Context) -> RandomPolicy:
     """Build Random."""
-    return RandomPolicy(context.n_items)
+    return RandomPolicy(context.n_items, context.config.random.items == "distinct")

@@ -110,6 +110,7 @@ class Reinforce(Learner):
         super().__init__()
         self.policy = policy
         self.gamma, self.credit = agent.gamma, config.credit
+        self.batch_drawn = config.batch_drawn
         self._adam = adam(list(policy.parameters()), config.policy_lr)
 
     def optimisers(self) -> Sequence[torch.optim.Optimizer]:

@@ -15,7 +15,7 @@ from gems.agents.acting import (
     rectified,
     rectify,
 )
-from gems.agents.belief import Belief
+from gems.agents.belief import actor_and_critic
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
 from gems.compiled import jit_fused
@@ -73,5 +73,5 @@ def gems(context: Context) -> SAC:
     """Build SAC+GeMS from the pretrained VAE of the context."""
     config = context.config
     ranker = load_ranker(context.require("vae"), context.n_items, config.vae.latent_dim)
-    policy = GeMSPolicy(Belief(context.n_items, config.agent), ranker, config.agent)
-    return SAC(policy, Belief(context.n_items, config.agent), config.agent, config.sac)
+    actor, critic = actor_and_critic(context.n_items, config.agent)
+    return SAC(GeMSPolicy(actor, ranker, config.agent), critic, config.agent, config.sac)

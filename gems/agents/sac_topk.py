@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gems.agents.acting import Array, ranks
-from gems.agents.belief import Belief
+from gems.agents.belief import actor_and_critic
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
 from gems.compiled import add_product, jit_fused, padded
@@ -46,8 +46,8 @@ class TopKPolicy(SACPolicy):
 def build(context: Context, table: Tensor) -> SAC:
     """SAC with a top-k ranker over ``table`` (items, D)."""
     config = context.config
-    policy = TopKPolicy(Belief(context.n_items, config.agent), TopK(table), config.agent)
-    return SAC(policy, Belief(context.n_items, config.agent), config.agent, config.sac)
+    actor, critic = actor_and_critic(context.n_items, config.agent)
+    return SAC(TopKPolicy(actor, TopK(table), config.agent), critic, config.agent, config.sac)
 
 
 def ideal(context: Context) -> SAC:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gems.agents.acting import Array, BeliefArrays, LayerArrays, belief_arrays, observe, ranks
-from gems.agents.base import Decision, Mode, credited
-from gems.agents.belief import Belief
+from gems.agents.base import Decision, Mode, credited, random_slates
+from gems.agents.belief import Belief, actor_and_critic
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
 from gems.compiled import LANES, add_product, jit_fused, padded
@@ -128,6 +128,9 @@ class WkNNPolicy(SACPolicy):
 
     def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
         """Sample an action and map it to a slate; learners need the slate only."""
+        if mode == "random" and self.config.random_phase == "slates":
+            n, n_items = len(observation.slates), len(self.bounds.table)
+            return Decision(random_slates(n, n_items, generator))
         return Decision(super().act(observation, mode, generator).slates)
 
     def rank(self, actions: Tensor, states: Tensor, observation: Observation) -> Tensor:
@@ -197,15 +200,12 @@ class SACWkNN(SAC):
 def wknn(context: Context) -> SACWkNN:
     """Build SAC+WkNN over random item embeddings or those of matrix factorisation."""
     config, n_items = context.config, context.n_items
+    actor, critic = actor_and_critic(n_items, config.agent)
     if config.wknn.item_table == "mf":
         table = load_items(context.require("mf"), n_items, config.mf)
+    elif config.agent.belief_tables == "equal":
+        table = actor.items.weight.detach().clone()
     else:
         table = torch.randn(n_items, config.agent.embedding_dim)
-    policy = WkNNPolicy(
-        ItemBounds(table),
-        Belief(n_items, config.agent),
-        Belief(n_items, config.agent),
-        config.agent,
-        config.wknn,
-    )
+    policy = WkNNPolicy(ItemBounds(table), actor, critic, config.agent, config.wknn)
     return SACWkNN(policy, config.agent, config.sac)

@@ -45,37 +45,51 @@ from gems.simulator.simulator import Observation, Simulator
 
 
 class DisclosedClicks(nn.Module):
-    """The simulator's relevances and click probabilities, as SlateQ is told them."""
+    """The simulator's relevances and click probabilities, as SlateQ is told them (Section 9)."""
 
     items: Tensor
     main_topics: Tensor
     examination: Tensor
-    mask: Tensor
+    topic_dims: Tensor
+    acting_dims: Tensor
 
-    def __init__(self, simulator: Simulator, faulty: bool) -> None:
-        """Copy the constants; ``faulty`` as in the released code (Section 9)."""
+    def __init__(self, simulator: Simulator, config: SlateQConfig) -> None:
+        """Copy the constants of ``simulator``."""
         super().__init__()
         model = simulator.model
-        self.faulty = faulty
+        self.acting_is_faulty = config.acting_relevance == "faulty"
+        self.targets_are_faulty = config.target_relevance == "faulty"
         self.sharpness = float(model.sharpness)
         self.threshold = float(model.relevance_threshold)
         self.penalty = float(model.penalty)
         self.diversity_threshold = model.diversity_threshold
         items = torch.from_numpy(simulator.items.embeddings / simulator.items.normaliser)
-        self.register_buffer("items", items, persistent=False)
-        topics = torch.from_numpy(simulator.items.main_topics)
-        self.register_buffer("main_topics", topics, persistent=False)
-        self.register_buffer("examination", torch.from_numpy(model.examination), persistent=False)
-        topic, dim = torch.arange(TOPICS).unsqueeze(1), torch.arange(DIM)
-        first, last = topic * TOPIC_DIM, (topic + 1) * TOPIC_DIM
-        if faulty:
-            last = first + topic
-        self.register_buffer("mask", ((dim >= first) & (dim < last)).float(), persistent=False)
+        acting_dims = _topic_dims(faulty=self.acting_is_faulty)
+        for name, constant in (
+            ("items", items),
+            ("main_topics", torch.from_numpy(simulator.items.main_topics)),
+            ("examination", torch.from_numpy(model.examination)),
+            ("topic_dims", _topic_dims(faulty=False)),
+            ("acting_dims", acting_dims),
+        ):
+            self.register_buffer(name, constant, persistent=False)
 
-    def scores(self, users: Tensor, bored: Tensor) -> Tensor:
-        """Scores (m, items) for users (m, 20) with bored topics (m, topics)."""
-        effective = users.masked_fill(bored.float() @ self.mask > 0, 0.0)
-        return effective @ self.items.t()
+    def acting_scores(self, observation: Observation) -> Tensor:
+        """Scores (n, items) by which slates are chosen."""
+        then = self.acting_is_faulty
+        bored = torch.from_numpy(observation.bored_then if then else observation.bored)
+        users = torch.from_numpy(observation.users).to(self.items.device)
+        return self._scores(users, bored.to(self.items.device), self.acting_dims)
+
+    def target_scores(self, users: Tensor, bored: Tensor) -> Tensor:
+        """Scores (m, items) in the targets, for users (m, 20) with bored topics (m, topics)."""
+        if self.targets_are_faulty:
+            return users @ self.items.t()
+        return self._scores(users, bored, self.topic_dims)
+
+    def _scores(self, users: Tensor, bored: Tensor, dims: Tensor) -> Tensor:
+        """Scores of users whose dimensions ``dims`` (topics, 20) of bored topics are set to 0."""
+        return users.masked_fill(bored.float() @ dims > 0, 0.0) @ self.items.t()
 
     def relevances(self, scores: Tensor) -> Tensor:
         """Relevance of items with these scores."""
@@ -91,15 +105,26 @@ class DisclosedClicks(nn.Module):
         return slates
 
     def click_probabilities(self, slates: Tensor, relevances: Tensor) -> Tensor:
-        """Click probability of every rank of slates with these relevances, (m, slate size)."""
+        """Click probability in the targets of every rank of slates, (m, slate size)."""
         probability = relevances * self.examination
         if self.penalty == 1.0:
             return probability
         topics = functional.one_hot(self.main_topics[slates], TOPICS).sum(-2)
-        if self.faulty:
+        if self.targets_are_faulty:
             topics = topics.sum(0, keepdim=True)
         uniform = (topics >= self.diversity_threshold).any(-1, keepdim=True)
         return torch.where(uniform, probability / self.penalty, probability)
+
+
+def _topic_dims(faulty: bool) -> Tensor:
+    """Dimensions of each topic (topics, 20), 1 or 0: of topic b those from 2b to before 2b + 2.
+
+    The released code ends before 3b instead: topic 0 has none, and topics above 2 too many.
+    """
+    topic, dim = torch.arange(TOPICS).unsqueeze(1), torch.arange(DIM)
+    first = topic * TOPIC_DIM
+    last = first + (topic if faulty else TOPIC_DIM)
+    return ((dim >= first) & (dim < last)).float()
 
 
 @jit_fused
@@ -121,12 +146,16 @@ def _best_rows(scores: Any, values: Any, slates: Any, sharpness: Any, threshold:
 
 
 class SlateQArrays(NamedTuple):
-    """Belief, Q network, what is told of the simulator, and the share of random slates."""
+    """Belief, Q network, what is told of the simulator, and the share of random slates.
+
+    ``dims`` are the dimensions set to 0 by boredom, of the turn just played if ``by_bored_then``.
+    """
 
     belief: BeliefArrays
     net: NetArrays
     by_dim: Array
-    mask: Array
+    dims: Array
+    by_bored_then: bool
     n_items: int
     sharpness: np.float32
     threshold: np.float32
@@ -144,9 +173,10 @@ def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action:
         return
     values = outputs_of(arrays.net, states[0])
     effective = seen.user.copy()
-    for topic in range(arrays.mask.shape[0]):
-        for d in range(arrays.mask.shape[1]):
-            if seen.bored[topic] and arrays.mask[topic, d] > 0:
+    bored = seen.bored_then if arrays.by_bored_then else seen.bored
+    for topic in range(arrays.dims.shape[0]):
+        for d in range(arrays.dims.shape[1]):
+            if bored[topic] and arrays.dims[topic, d] > 0:
                 effective[d] = 0
     scores = np.zeros_like(values)
     add_product(scores, effective, arrays.by_dim)
@@ -179,10 +209,8 @@ class SlateQPolicy(Policy):
         n, device = len(observation.slates), self.epsilon.device
         if mode == "random":
             return Decision(random_slates(n, self.n_items, generator))
-        users = torch.from_numpy(observation.users).to(device)
-        bored = torch.from_numpy(observation.bored).to(device)
         values = self.net(self.belief.observe(observation))
-        slates = self.clicks.best_slates(self.clicks.scores(users, bored), values)
+        slates = self.clicks.best_slates(self.clicks.acting_scores(observation), values)
         if mode == "explore":
             explores = torch.rand(n, 1, generator=generator, device=device) < self.epsilon
             slates = torch.where(explores, random_slates(n, self.n_items, generator), slates)
@@ -195,7 +223,8 @@ class SlateQPolicy(Policy):
             belief_arrays(self.belief.items.weight, self.belief.gru),
             net_arrays(self.net),
             padded(clicks.items.t()).numpy(),
-            clicks.mask.numpy(),
+            clicks.acting_dims.numpy(),
+            clicks.acting_is_faulty,
             self.n_items,
             np.float32(clicks.sharpness),
             np.float32(clicks.threshold),
@@ -225,6 +254,16 @@ class SlateQ(Learner):
         """The one of the Q network."""
         return (self._adam,)
 
+    def start_episode(self, episode: int) -> None:
+        """Set epsilon where it depends on the number of episodes."""
+        if self.config.epsilon_clock == "episodes":
+            self._set_epsilon(episode)
+
+    def _set_epsilon(self, count: float) -> None:
+        c = self.config
+        share = math.exp(-count / c.epsilon_decay)
+        self.policy.epsilon.fill_(c.epsilon_end + (c.epsilon_start - c.epsilon_end) * share)
+
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         """One step of the Q values of the first clicked items; the target follows before it."""
         follow(self.target, self.policy.net, self.config.tau)
@@ -239,9 +278,8 @@ class SlateQ(Learner):
         self._adam.step()
         self._adam.zero_grad()
         self.updates += 1
-        c = self.config
-        share = math.exp(-self.updates.item() / c.epsilon_updates)
-        self.policy.epsilon.fill_(c.epsilon_end + (c.epsilon_start - c.epsilon_end) * share)
+        if self.config.epsilon_clock == "updates":
+            self._set_epsilon(self.updates.item())
         after = self.gamma * functional.pad(returns_to_go(batch.rewards, self.gamma)[:, 1:], (0, 1))
         return {
             "loss": loss.item(),
@@ -261,7 +299,8 @@ class SlateQ(Learner):
         """Value (n, T) of the slates that would be shown next; 0 at the end of an episode."""
         clicks = self.policy.clicks
         values = self.target(following(states).flatten(0, 1))
-        scores = clicks.scores(batch.users[:, 1:].flatten(0, 1), batch.bored[:, 1:].flatten(0, 1))
+        users, bored = (part[:, 1:].flatten(0, 1) for part in (batch.users, batch.bored))
+        scores = clicks.target_scores(users, bored)
         slates = clicks.best_slates(scores, values)
         relevances = clicks.relevances(scores.gather(-1, slates))
         probability = clicks.click_probabilities(slates, relevances)
@@ -273,6 +312,6 @@ class SlateQ(Learner):
 def slateq(context: Context) -> SlateQ:
     """Build SlateQ."""
     config = context.config
-    clicks = DisclosedClicks(context.simulator, config.slateq.relevance == "faulty")
+    clicks = DisclosedClicks(context.simulator, config.slateq)
     policy = SlateQPolicy(clicks, config.agent, config.slateq.epsilon_start)
     return SlateQ(policy, config.agent, config.slateq)

@@ -2,46 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gems.compiled import jit
 from gems.data import dataset
 from gems.progress import Progress
 from gems.randomness import stream
 from gems.sections import LoggingConfig
+from gems.selection import distinct_items
 from gems.simulator.items import Integers, item_dtype
 from gems.simulator.kernels import SLATE_SIZE
 from gems.simulator.simulator import Simulator
 
 CHUNK_USERS = 1000
-
-
-@jit
-def _distinct_items(uniforms: Any, n_items: int) -> Any:
-    """First entries of a random permutation of the items for each row of ``uniforms``.
-
-    A Fisher-Yates shuffle that remembers only the swaps made: entry i takes the item at a uniform
-    place from i on.
-    """
-    n, k = uniforms.shape
-    out = np.empty((n, k), dtype=np.int64)
-    place = np.empty(k, dtype=np.int64)
-    moved = np.empty(k, dtype=np.int64)
-    for row in range(n):
-        for i in range(k):
-            j = min(i + int(uniforms[row, i] * (n_items - i)), n_items - 1)
-            chosen, displaced = j, i
-            for s in range(i):
-                if place[s] == j:
-                    chosen = moved[s]
-                if place[s] == i:
-                    displaced = moved[s]
-            place[i], moved[i] = j, displaced
-            out[row, i] = chosen
-    return out
 
 
 def logged_requests(rng: np.random.Generator, n: int, n_items: int, epsilon: float) -> Integers:
@@ -50,7 +24,7 @@ def logged_requests(rng: np.random.Generator, n: int, n_items: int, epsilon: flo
     The random items of a slate are distinct among themselves; -1 asks for the oracle's item.
     """
     random = rng.random((n, SLATE_SIZE), dtype=np.float32) < epsilon
-    items = _distinct_items(rng.random((n, SLATE_SIZE)), n_items)
+    items = distinct_items(rng.random((n, SLATE_SIZE)), n_items)
     return np.where(random, items, -1)
 
 

@@ -75,7 +75,7 @@ class Batch(NamedTuple):
 
 
 class Replay:
-    """The last episodes, sampled uniformly with replacement as whole episodes."""
+    """The last episodes, sampled uniformly as whole episodes."""
 
     def __init__(
         self, capacity: int, turns: int, action_dim: int, disclosed: bool, n_items: int
@@ -98,9 +98,13 @@ class Replay:
             store[index] = new
         self.added += n
 
-    def sample(self, n: int, rng: np.random.Generator) -> Episodes:
-        """Draw ``n`` episodes."""
-        return self._store.pick(rng.integers(0, len(self), n))
+    def sample(self, n: int, rng: np.random.Generator, distinct: bool) -> Episodes:
+        """Draw ``n`` episodes: with replacement, or different ones, all if there are fewer."""
+        if distinct:
+            index = rng.choice(len(self), min(n, len(self)), replace=False)
+        else:
+            index = rng.integers(0, len(self), n)
+        return self._store.pick(index)
 
     @property
     def oldest(self) -> int:

@@ -19,9 +19,8 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
-def topic_components(rng: np.random.Generator, n: int) -> Floats:
-    """Components of ``n`` embeddings before they are weighted, (n, topics, topic dim)."""
-    normal = rng.standard_normal((n, TOPICS, TOPIC_DIM), dtype=np.float32)
+def topic_components(normal: Floats) -> Floats:
+    """Components of embeddings before they are weighted, of standard normal numbers."""
     return np.abs(np.clip(np.float32(0.4) * normal, -1, 1))
 
 
@@ -74,7 +73,8 @@ def generate(seed: int, embedding: str, count: int, peakedness: float) -> Items:
     rng = stream(seed, "items", embedding)
     weights = rng.random((count, TOPICS), dtype=np.float32)
     weights /= weights.sum(axis=1, keepdims=True)
-    values = (topic_components(rng, count) * weights[:, :, None]).reshape(count, DIM) ** peakedness
+    normal = rng.standard_normal((count, TOPICS, TOPIC_DIM), dtype=np.float32)
+    values = (topic_components(normal) * weights[:, :, None]).reshape(count, DIM) ** peakedness
     return Items((values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32))
 
 

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from gems.registry import Environment
 from gems.sections import SimulatorConfig
 from gems.simulator import kernels
-from gems.simulator.items import Floats, Integers, Items, topic_components
+from gems.simulator.items import Floats, Integers, Items
 from gems.simulator.kernels import DIM, SLATE_SIZE, TOPICS
+from gems.simulator.users import SeededUsers, UserSource
 
 
 class Observation(NamedTuple):
@@ -20,22 +21,14 @@ class Observation(NamedTuple):
         clicks: (n, slate size) bool.
         users: (n, 20) float32, tastes; only disclosed methods look.
         bored: (n, topics) bool, topics bored in the coming turn; only disclosed methods look.
+        bored_then: (n, topics) bool, topics that were bored in the turn just played; likewise.
     """
 
     slates: Integers
     clicks: NDArray[np.bool_]
     users: Floats
     bored: NDArray[np.bool_]
-
-
-def draw_users(rng: np.random.Generator, n: int, config: SimulatorConfig) -> Floats:
-    """Embeddings of ``n`` new users, (n, 20) float32."""
-    weights = rng.random((n, TOPICS), dtype=np.float32) ** np.float32(config.user_topic_power)
-    weights /= weights.sum(axis=1, keepdims=True)
-    users = (topic_components(rng, n) * weights[:, :, None]).reshape(n, DIM)
-    for user in users:
-        kernels.normalise(user, config.user_norm == "l2")
-    return users
+    bored_then: NDArray[np.bool_]
 
 
 class Simulator:
@@ -58,9 +51,13 @@ class Simulator:
 
     def reset(self, n: int, rng: np.random.Generator) -> Observation:
         """Draw ``n`` new users and show them the first slate; ``rng`` also draws later clicks."""
-        self._rng = rng
-        users = draw_users(rng, n, self.config)
-        return self.start(users, rng.random((n, SLATE_SIZE), dtype=np.float32))
+        return self.meet(n, SeededUsers(rng))
+
+    def meet(self, n: int, source: UserSource) -> Observation:
+        """``reset`` with users, and draws of their clicks, of any source."""
+        users, uniforms = source.begin(n, self)
+        self._source = source
+        return self.start(users, uniforms)
 
     def step(self, slates: Integers) -> Observation:
         """Show ``slates`` (n, slate size); an entry of -1 asks for the oracle's item.
@@ -68,11 +65,11 @@ class Simulator:
         Raises:
             ValueError: ``slates`` has another shape or an item that does not exist.
         """
-        return self.advance(slates, self._rng.random(slates.shape, dtype=np.float32))
+        return self.advance(slates, self.draw(1)[0])
 
     def draw(self, turns: int) -> Floats:
-        """The draws of that many coming turns of one user, (turns, slate size)."""
-        return self._rng.random((turns, SLATE_SIZE), dtype=np.float32)
+        """The draws of that many coming turns, (turns, n, slate size)."""
+        return self._source.draw(turns)
 
     def start(self, users: Floats, uniforms: Floats) -> Observation:
         """``reset`` with the users' embeddings and the draws of the first clicks given."""
@@ -101,13 +98,14 @@ class Simulator:
             raise ValueError(f"slates must have shape {shape}, not {slates.shape}")
         if slates.size and (slates.min() < -1 or slates.max() >= len(self.items.embeddings)):
             raise ValueError(f"slates must hold items 0 to {len(self.items.embeddings) - 1}, or -1")
-        self.scores = np.empty(shape, dtype=np.float32)
+        self.scores, bored_then = np.empty(shape, dtype=np.float32), self.users.bored.copy()
         clicks = np.empty(shape, dtype=np.bool_)
         kernels.play_turn(
             self.users, slates, uniforms, self.turn, self.catalogue, self.model, self.scores, clicks
         )
         self.turn += 1
-        return Observation(slates, clicks, self.users.embedding.copy(), self.users.bored.copy())
+        state = self.users.embedding.copy(), self.users.bored.copy(), bored_then
+        return Observation(slates, clicks, *state)
 
     def boredom(
         self, slates: NDArray[np.signedinteger], clicks: NDArray[np.bool_]

@@ -17,6 +17,7 @@ from gems.progress import Progress
 from gems.randomness import stream, torch_stream
 from gems.sections import TrainingConfig
 from gems.simulator.simulator import Simulator
+from gems.simulator.users import SharedUsers
 from gems.tracking import Tracker
 from gems.training.rollout import rollout
 from gems.training.state import TrainingState
@@ -27,8 +28,9 @@ RANDOM_BLOCK = 100
 class Trainer:
     """Trains a learner in one environment.
 
-    All randomness comes from streams named by the episode, and everything else that changes is in
-    ``_state``, so that a resumed run equals one that was never stopped.
+    Randomness comes from streams named by the episode, and everything that changes, the place in
+    the stream of shared users included, is in ``_state``, so that a resumed run equals one that
+    was never stopped.
 
     Attributes:
         curve: one row a validation: episode, validation return, return and figures of training.
@@ -47,9 +49,11 @@ class Trainer:
         self.config, self.seed, self.device = config, seed, device
         policy = learner.policy
         self._actor: Policy = policy if device.type == "cpu" else copy.deepcopy(policy).cpu()
-        capacity = 0 if learner.on_policy else min(config.replay_episodes, config.episodes)
+        capacity = 1 if learner.on_policy else min(config.replay_episodes, config.episodes)
         turns, n_items = simulator.config.turns, len(simulator.items.embeddings)
         self._replay = Replay(capacity, turns, policy.stored_dim, policy.disclosed, n_items)
+        self._batch_drawn = learner.batch_drawn or config.batch_drawn
+        self._users = SharedUsers() if config.users == "shared" else None
         self.curve: list[dict[str, float]] = []
         self._episode = 0
         self._returns: list[float] = []
@@ -124,33 +128,46 @@ class Trainer:
         left = self.config.random_episodes - self._episode
         n = min(RANDOM_BLOCK, left, stop - self._episode) if left > 0 else 1
         mode: Mode = "random" if left > 0 else "explore"
-        purpose = "train", self._episode
-        return rollout(self._acting(), self.simulator, n, mode, self.seed, *purpose)
+        self.learner.start_episode(self._episode)
+        return self._play(n, mode, "train")
+
+    def _play(self, n: int, mode: Mode, purpose: str) -> Episodes:
+        of = self.seed, purpose, self._episode
+        return rollout(self._acting(), self.simulator, n, mode, *of, users=self._users)
 
     def _learn(self, episode: Episodes) -> dict[str, float]:
-        """Remember one episode and make one update, unless the random phase forbids it."""
-        if not self.learner.on_policy:
-            self._replay.add(episode)
-        if self._episode < self.config.random_episodes and not self.learner.learns_from_random:
+        """Remember one episode and make one update, unless the random phase forbids it.
+
+        There is no update either as long as the replay is empty when the batch is drawn.
+        """
+        batch = self._draw(distinct=True) if self._batch_drawn == "before_episode" else None
+        self._replay.add(episode)
+        if self._batch_drawn == "after_episode":
+            batch = self._draw(distinct=False)
+        if batch is None:
             return {}
-        if not self.learner.on_policy:
-            rng = stream(self.seed, "replay", self._episode)
-            episode = self._replay.sample(self.config.batch_episodes, rng)
         generator = torch_stream(self.seed, "update", self._episode, device=self.device)
-        figures = self.learner.update(Batch.of(episode, self.device), generator)
+        figures = self.learner.update(Batch.of(batch, self.device), generator)
         for name, value in figures.items():
             if not math.isfinite(value):
                 raise GemsError(f"{name} became {value} at episode {self._episode}.")
         return figures
 
+    def _draw(self, distinct: bool) -> Episodes | None:
+        """The batch of this episode's update, if there is one."""
+        in_random_phase = self._episode < self.config.random_episodes
+        if not len(self._replay) or (in_random_phase and not self.learner.learns_from_random):
+            return None
+        size = 1 if self.learner.on_policy else self.config.batch_episodes
+        return self._replay.sample(size, stream(self.seed, "replay", self._episode), distinct)
+
     def _validate(self) -> tuple[float, float]:
-        """Play with fresh users; keep the policy if it is the best so far.
+        """Play with new users; keep the policy if it is the best so far.
 
         Returns:
             the mean return, and the mean number of topics that were bored in a turn.
         """
-        n, purpose = self.config.validation_users, ("validation", self._episode)
-        episodes = rollout(self._acting(), self.simulator, n, "greedy", self.seed, *purpose)
+        episodes = self._play(self.config.validation_users, "greedy", "validation")
         mean_return = float(episodes.returns.mean())
         if mean_return > self.best_return:
             self.best_episode, self.best_return = self._episode, mean_return
@@ -170,6 +187,7 @@ class Trainer:
             "curve": self.curve,
             "returns": self._returns,
             "figures": self._figures,
+            "users": self._users.offset if self._users else 0,
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -180,6 +198,8 @@ class Trainer:
         self._best, self.best_episode = saved["best"], saved["best_episode"]
         self.best_return, self.curve = saved["best_return"], saved["curve"]
         self._returns, self._figures = saved["returns"], saved["figures"]
+        if self._users:
+            self._users.offset = saved["users"]
 
 
 def _figures(row: dict[str, float]) -> dict[str, float]:

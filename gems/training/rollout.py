@@ -11,27 +11,35 @@ from gems.agents.base import Mode, Policy
 from gems.data.replay import Episodes
 from gems.randomness import stream, torch_stream
 from gems.simulator.simulator import Observation, Simulator
+from gems.simulator.users import SeededUsers, UserSource
 
 
 @torch.inference_mode()
 def rollout(
-    policy: Policy, simulator: Simulator, n: int, mode: Mode, seed: int, *purpose: str | int
+    policy: Policy,
+    simulator: Simulator,
+    n: int,
+    mode: Mode,
+    seed: int,
+    *purpose: str | int,
+    users: UserSource | None = None,
 ) -> Episodes:
     """Play one episode with each of ``n`` fresh users.
 
     Args:
         policy: chooses the slates; on the CPU.
-        simulator: the environment; its generator is reset to that of ``seed`` and ``purpose``.
+        simulator: the environment.
         n: number of users.
         mode: how the policy acts.
         seed: seed of the run.
-        purpose: name of the random streams, so that all methods meet the same users.
+        purpose: name of the random streams.
+        users: where users come from; by default the stream of ``seed`` and ``purpose``.
     """
     generator = torch_stream(seed, "policy", *purpose)
     turns = simulator.config.turns
     n_items = len(simulator.items.embeddings)
     episodes = Episodes.empty(n, turns, policy.stored_dim, policy.disclosed, n_items)
-    seen = simulator.reset(n, stream(seed, "users", *purpose))
+    seen = simulator.meet(n, users or SeededUsers(stream(seed, "users", *purpose)))
     compiled = policy.compiled(turns, generator) if n == 1 and mode == "explore" else None
     if compiled is not None:
         _play_one(*compiled, simulator, seen, episodes)
@@ -60,7 +68,7 @@ def _play_one(
     slates[0], clicks[0] = seen.slates[0], seen.clicks[0]
     if users.size:
         users[0], bored[0] = seen.users[0], seen.bored[0]
-    uniforms = simulator.draw(len(draws))
+    uniforms = simulator.draw(len(draws))[:, 0]
     play_episode(
         arrays,
         draws.numpy(),

@@ -20,9 +20,10 @@ from gems.errors import GemsError
 from gems.files import relative, write_json, written_whole
 from gems.process import set_up_process
 from gems.randomness import stream
-from gems.sections import SimulatorConfig
+from gems.sections import SimulatorConfig, TrainingConfig
 from gems.simulator import items
 from gems.simulator.simulator import Simulator
+from gems.simulator.users import SharedUsers
 from gems.tracking import Tracker
 from gems.training.loop import Trainer
 from gems.training.recording import RecordingSimulator
@@ -135,7 +136,7 @@ def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
     policy, curve, trained = _train(run, state, tracker)
     recorder = run.recording_simulator()
     users = run.config.training.test_users
-    tested = test_metrics(test(policy, recorder, users, run.seed))
+    tested = test_metrics(test(policy, recorder, run.config.training, run.seed))
     logger.info("%s: test return %.5g", run.name, tested["test_return"])
     figures = {name: tested[name] for name in ("test_return", "test_standard_error")}
     tracker.log({k: v for k, v in figures.items() if v is not None}, trained["training_episodes"])
@@ -195,15 +196,18 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
         policy.load_state_dict(load_weights(folder / "policy.safetensors"))
     except RuntimeError as error:
         raise GemsError(f"The weights in {folder} are not those of {name}.") from error
-    users = users or config.training.test_users
-    seed = run.seed if seed is None else seed
-    metrics = test_metrics(test(policy, simulator, users, seed))
+    changes: dict[str, Any] = {"test_users": users} if users else {}
+    if seed is not None:
+        changes["users"] = "by_seed"
+    training, seed = config.training.model_copy(update=changes), run.seed if seed is None else seed
+    metrics = test_metrics(test(policy, simulator, training, seed))
     return {"method": name, "environment": environment, "seed": seed, **metrics}
 
 
-def test(policy: Policy, simulator: Simulator, users: int, seed: int) -> Episodes:
+def test(policy: Policy, simulator: Simulator, config: TrainingConfig, seed: int) -> Episodes:
     """Greedy episodes of the test users, the same for every method (Section 7)."""
-    return rollout(policy, simulator, users, "greedy", seed, "test")
+    users = SharedUsers() if config.users == "shared" else None
+    return rollout(policy, simulator, config.test_users, "greedy", seed, "test", users=users)
 
 
 def test_metrics(episodes: Episodes) -> dict[str, Any]:

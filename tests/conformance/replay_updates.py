@@ -120,7 +120,7 @@ def _learner(method: str, record: Record) -> nn.Module:
     if method == "SlateQ":
         environment = registry.environment("focused_topdown")
         simulator = Simulator(Items(record["item_embeddings"]), environment, config.simulator)
-        clicks = DisclosedClicks(simulator, faulty=True)
+        clicks = DisclosedClicks(simulator, config.slateq)
         return SlateQ(SlateQPolicy(clicks, config.agent, 1.0), config.agent, config.slateq)
     beliefs = [Belief(n_items, config.agent) for _ in range(2)]
     if method == "WkNN":
