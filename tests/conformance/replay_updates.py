@@ -3,6 +3,7 @@
 For each method the file holds a batch, the weights before, and, of one update made with every
 Gaussian draw set to 0 (given for the VAE), the losses and per tensor the sum and the sum of
 absolute values of the weights' change. Prints one line a method; exits 1 on any disagreement.
+Takes a full recording, and one that ``pack_updates.py`` has made smaller.
 """
 
 import sys
@@ -27,6 +28,7 @@ from gems.simulator.items import Items
 from gems.simulator.simulator import Simulator
 
 LOSS_TOLERANCE, CHANGE_TOLERANCE = 1e-4, 1e-3
+SAME_AS = "same_as"  # rows (key, key of the equal array), written by pack_updates.py
 
 SAC_NAMES = {
     "QNet": "critics.0",
@@ -100,15 +102,23 @@ class FixedBounds(nn.Module):
         self.scale = torch.from_numpy(record["action_scale"])
 
 
+def load(path: str) -> Record:
+    """All arrays of the recording at ``path``, full or packed."""
+    with np.load(path, allow_pickle=False) as data:
+        record = dict(data)
+    for key, original in record.pop(SAME_AS, ()):
+        record[key] = record[original].copy()
+    return record
+
+
 def replay(path: str) -> Iterator[Deviation]:
     """Repeat the update of every method of the file at ``path``."""
     torch.set_num_threads(1)
-    with np.load(path, allow_pickle=False) as data:
-        methods = sorted({key.split("/")[0] for key in data})
-        for method in methods:
-            prefix = method + "/"
-            record = {k.removeprefix(prefix): data[k] for k in data if k.startswith(prefix)}
-            yield _replay_vae(record) if method == "VAE" else _replay_agent(method, record)
+    data = load(path)
+    for method in sorted({key.split("/")[0] for key in data}):
+        prefix = method + "/"
+        record = {k.removeprefix(prefix): v for k, v in data.items() if k.startswith(prefix)}
+        yield _replay_vae(record) if method == "VAE" else _replay_agent(method, record)
 
 
 def _learner(method: str, record: Record) -> nn.Module:
