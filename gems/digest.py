@@ -2,6 +2,9 @@
 
 Comments, docstrings and layout do not count, so that editing them makes no result stale. Nor do
 modules that reach a result only by values that are declared beside the digest, or not at all.
+
+A CSV file with the name of a module, beside it, is data of the module and counts as part of it,
+without its comment lines: ``reference_values.csv`` for ``reference_values.py``.
 """
 
 import ast
@@ -55,7 +58,14 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
             _drop_docstring(node)
     package = ROOT.name + "."
     ours = sorted(m for m in imported - IGNORED if m.startswith(package) and _file(m).is_file())
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(ours)
+    text = ast.dump(tree) + _data(path.with_suffix(".csv"))
+    return hashlib.sha256(text.encode()).hexdigest(), tuple(ours)
+
+
+def _data(path: Path) -> str:
+    """Contents of a data file without its comment lines; nothing if there is none."""
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    return "".join(line for line in lines if not line.startswith("#"))
 
 
 def _drop_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> None:

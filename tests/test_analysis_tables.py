@@ -1,4 +1,4 @@
-"""Tables against numbers computed by hand: Tables 1 and 2, the published one, audit, statistics."""
+"""Tables against numbers computed by hand: Tables 1 and 2, audit, statistics, run times."""
 
 import csv
 import json
@@ -12,11 +12,10 @@ from scipy import stats
 from synthetic import PAPER_SCALE, write_all, write_run
 
 from gems.analysis import catalogue
-from gems.analysis.published import PUBLISHED
 from gems.analysis.runs import read_results
 from gems.analysis.scale import scale_note
 from gems.errors import GemsError
-from gems.registry import ASSUMPTIONS, ENVIRONMENTS, METHODS
+from gems.registry import ASSUMPTIONS, ENVIRONMENTS
 from gems.sections import PRESETS
 from gems.variants import VARIANTS
 
@@ -162,64 +161,6 @@ def test_one_cell_short_of_seeds_marks_the_whole_table(tmp_path):
     paths = write_all(tmp_path, ["focused_mix"], seeds=TEN_SEEDS, **PAPER_SCALE)
     paths.remove(next(path for path in paths if "SlateQ" in str(path)))
     assert "9 to 10 of 10 seeds" in scale_note(read_results(paths))
-
-
-# Table 2 beside the published one
-
-
-def test_the_published_value_is_beside_ours_where_it_is_known_and_nowhere_else(tmp_path):
-    output = table("table2_vs_paper", write_all(tmp_path, ENVIRONMENTS), tmp_path)
-    known = {
-        (row["method"], row["environment"]): float(row["published"])
-        for row in rows(output)
-        if row["published"]
-    }
-    expected = {
-        (METHODS[method].label, environment): value
-        for environment, cells in PUBLISHED.items()
-        for method, value in cells.items()
-    }
-    assert known == expected
-    assert len(known) == 13
-    ranges = {row["method"] for row in rows(output) if row["published_low"]}
-    assert ranges == {"SAC+WkNN"}
-    assert not any(row["difference"] for row in rows(output, method="SAC+WkNN"))
-
-
-@pytest.mark.parametrize(
-    ("returns", "within"), [((300.0, 312.0), "True"), ((310.0, 310.5), "False")]
-)
-def test_whether_the_published_value_lies_in_our_interval(tmp_path, returns, within):
-    paths = [
-        write_run(tmp_path, "SAC+GeMS", "focused_topdown", value, seed)
-        for seed, value in enumerate(returns)
-    ]
-    (row,) = rows(table("table2_vs_paper", paths, tmp_path))
-    mean = sum(returns) / 2
-    assert numbers(row, "mean", "published", "difference") == pytest.approx(
-        [mean, 305.3, mean - 305.3]
-    )
-    assert row["within_interval"] == within
-
-
-def test_one_seed_cannot_tell_whether_the_published_value_is_within(tmp_path):
-    paths = [write_run(tmp_path, "SAC+GeMS", "focused_topdown", 305.3)]
-    (row,) = rows(table("table2_vs_paper", paths, tmp_path))
-    assert (row["half_width"], row["within_interval"]) == ("", "")
-
-
-def test_the_myopic_agent_is_compared_with_its_own_published_value(tmp_path):
-    paths = [
-        write_run(
-            tmp_path, "SAC+GeMS", "focused_topdown", 300.0 if not variant else 190.0, seed, variant
-        )
-        for seed in (1, 2)
-        for variant in ("", "gamma0.0")
-    ]
-    main, myopic = rows(table("table2_vs_paper", paths, tmp_path))
-    assert numbers(main, "mean", "published") == [300.0, 305.3]
-    assert myopic["method"] == "SAC+GeMS (γ = 0)"
-    assert numbers(myopic, "mean", "published", "difference") == pytest.approx([190, 194.3, -4.3])
 
 
 # Statistics over environments

@@ -160,6 +160,15 @@ def test_a_module_that_is_not_imported_does_not_count(package):
     assert package(unused="x = 2\n") == before
 
 
+def test_the_data_file_of_a_module_counts_without_its_comments(package, tmp_path):
+    data = tmp_path / "gems" / "other.csv"
+    digests = []
+    for text in ("x,y\n1,2\n", "# A comment.\nx,y\n1,2\n", "x,y\n1,3\n"):
+        data.write_text(text)
+        digests.append(package())
+    assert digests[0] == digests[1] != digests[2]
+
+
 @pytest.mark.parametrize("module", sorted(digest.IGNORED))
 def test_an_ignored_module_does_not_count(package, module):
     name = module.removeprefix("gems.")

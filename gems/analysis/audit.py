@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pandas as pd
 
 from gems.analysis import layout
 from gems.analysis.layout import Cell, Sheet
-from gems.analysis.published import published
-from gems.analysis.runs import main_runs, read_results
+from gems.analysis.reference_values import find, value_of
+from gems.analysis.runs import main_runs, option, read_results
 from gems.analysis.scale import is_paper_scale, scale_note
 from gems.analysis.statistics import add_holm, half_width, hedges_g, welch_p
 from gems.analysis.tables import scale_of_cell
@@ -57,7 +58,8 @@ def audit(runs: pd.DataFrame) -> pd.DataFrame:
     Columns: method, environment, then under released and paper n_seeds, mean and half_width;
     difference (paper minus released), p_value, holm_p_value, hedges_g, gems_mean, gap_released,
     gap_paper (SAC+GeMS minus the baseline), share_of_gap, published, published_gap (where both
-    published values are known), training_episodes, test_users, paper_scale.
+    published values are known and belong to runs with these settings), training_episodes,
+    test_users, paper_scale.
 
     Raises:
         GemsError: as ``with_fidelity``; runs of one cell were made at different scales.
@@ -97,6 +99,7 @@ def _row(
     gems = math.nan if ours is None else float(ours["test_return"].mean())
     gap = gems - row["mean_released"]
     difference = row["mean_paper"] - row["mean_released"]
+    published = _published(method, environment, released)
     return row | {
         "difference": difference,
         "p_value": welch_p(sides["paper"], sides["released"]),
@@ -106,11 +109,18 @@ def _row(
         "gap_released": gap,
         "gap_paper": gems - row["mean_paper"],
         "share_of_gap": difference / gap if gap > 0 else math.nan,
-        "published": published(method, environment),
-        "published_gap": published(OURS, environment) - published(method, environment),
+        "published": published,
+        "published_gap": _published(OURS, environment, ours) - published,
         **scale_of_cell(method, environment, pd.concat([released, mended])),
         "paper_scale": is_paper_scale(pd.concat([released, mended])),
     }
+
+
+def _published(method: str, environment: str, runs: pd.DataFrame | None) -> float:
+    """The published value of runs with their settings; NaN where it is not known."""
+    if runs is None:
+        return math.nan
+    return value_of(find("published", method, environment, partial(option, runs)))
 
 
 def write_audit(results: Iterable[Path], output: Path) -> list[Path]:

@@ -1,7 +1,8 @@
-"""Table 2 beside the published one."""
+"""Table 2 beside what others reported: the paper, and independent runs of the released code."""
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from gems.analysis import layout
 from gems.analysis.layout import Cell, Sheet
-from gems.analysis.published import PUBLISHED_MYOPIC, PUBLISHED_RANGES, SOURCE, published
+from gems.analysis.reference_values import Reference, find, seeds, sources, value_of
 from gems.analysis.runs import main_runs, option, read_results
 from gems.analysis.scale import scale_note
 from gems.analysis.tables import table2
@@ -19,47 +20,58 @@ from gems.registry import METHODS, OURS
 MYOPIC_VARIANT = "gamma0.0"
 MYOPIC_LABEL = "SAC+GeMS (γ = 0)"
 
-CAPTION = (
-    f"Ours beside the published values that are known here ({SOURCE}); other cells are left empty, "
-    "and of SAC+WkNN only the range over the six environments is known. Ours: mean ± "
-    "half-width of the 95 % Student-t interval over seeds."
-)
-
 
 def versus_paper(results: pd.DataFrame) -> pd.DataFrame:
-    """Table 2 beside the published one: a row a method and environment, then gamma = 0.
+    """Table 2 beside what others reported: a row a method and environment, then gamma = 0.
 
     Columns: method, environment, n_seeds, mean, half_width, published, published_low and
     published_high (a range over all environments), difference (ours minus published),
-    within_interval, training_episodes, test_users, paper_scale.
+    within_interval, independent, independent_seeds, difference_independent (ours minus
+    independent), training_episodes, test_users, paper_scale. A value is shown only beside runs
+    with its settings (beta, lambda and gamma).
+
+    Raises:
+        GemsError: a run has no record of the settings that a value depends on.
     """
-    table = table2(main_runs(results))
-    methods = {entry.label: name for name, entry in METHODS.items()}
-    rows = [
-        _row(row, methods[row["method"]], published(methods[row["method"]], row["environment"]))
-        for _, row in table.iterrows()
-    ]
+    rows = _rows(main_runs(results))
     myopic = results[(results["variant"] == MYOPIC_VARIANT) & (results["method"] == OURS)]
     if len(myopic) and (option(myopic, "agent", "gamma") != 0).any():
         raise GemsError(f"A run of variant {MYOPIC_VARIANT} has a discount factor other than 0.")
     if len(myopic):
-        for _, row in table2(myopic).iterrows():
-            value = PUBLISHED_MYOPIC.get(row["environment"], math.nan)
-            rows.append(_row(row, MYOPIC_LABEL, value) | {"method": MYOPIC_LABEL})
-    return pd.DataFrame(rows)
+        rows += [row | {"method": MYOPIC_LABEL} for row in _rows(myopic)]
+    table = pd.DataFrame(rows)
+    return table.astype({"independent_seeds": "Int64"})
 
 
-def _row(row: pd.Series, method: str, value: float) -> dict[str, Any]:
-    low, high = PUBLISHED_RANGES.get(method, (math.nan, math.nan))
+def _rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a method and environment of ``runs``."""
+    names = {entry.label: name for name, entry in METHODS.items()}
+    cells = dict(list(runs.groupby(["method", "environment"])))
+    rows = []
+    for _, row in table2(runs).iterrows():
+        cell = names[row["method"]], row["environment"]
+        options = partial(option, cells[cell])
+        published = find("published", *cell, options)
+        rows.append(_row(row, published, find("independent", *cell, options)))
+    return rows
+
+
+def _row(
+    row: pd.Series, published: Reference | None, independent: Reference | None
+) -> dict[str, Any]:
+    value = value_of(published)
     difference = row["mean"] - value
     known = not math.isnan(value) and not math.isnan(row["half_width"])
     return {
         **{name: row[name] for name in ("method", "environment", "n_seeds", "mean", "half_width")},
         "published": value,
-        "published_low": low,
-        "published_high": high,
+        "published_low": value_of(published, "low"),
+        "published_high": value_of(published, "high"),
         "difference": difference,
         "within_interval": bool(abs(difference) <= row["half_width"]) if known else None,
+        "independent": value_of(independent),
+        "independent_seeds": None if independent is None else independent.seeds,
+        "difference_independent": row["mean"] - value_of(independent),
         **{name: row[name] for name in ("training_episodes", "test_users", "paper_scale")},
     }
 
@@ -81,13 +93,34 @@ def sheet(table: pd.DataFrame, scale: str) -> Sheet:
     """The comparison as people read it."""
     rows = []
     for _, row in table.iterrows():
-        value = layout.shown(row["published"])
+        published = _fixed(row["published"])
         if not math.isnan(row["published_low"]):
-            value = f"{row['published_low']:g} to {row['published_high']:g}"
-        ours = layout.interval(row["mean"], row["half_width"])
-        within = layout.shown(row["within_interval"])
-        difference = "" if math.isnan(row["difference"]) else f"{row['difference']:+.1f}"
-        texts = [row["method"], row["environment"], ours, value, difference, within]
+            published = f"{row['published_low']:g} to {row['published_high']:g}"
+        texts = [
+            row["method"],
+            row["environment"],
+            layout.interval(row["mean"], row["half_width"]),
+            published,
+            _fixed(row["difference"], "+"),
+            layout.shown(row["within_interval"]),
+            _fixed(row["independent"]),
+            _fixed(row["difference_independent"], "+"),
+        ]
         rows.append([Cell(text) for text in texts])
     columns = ["Method", "Environment", "Ours", "Published", "Difference", "Within our interval"]
-    return Sheet("Table 2 beside the published one", columns, [("", rows)], CAPTION, scale)
+    columns += [f"Independent ({seeds('independent')})", "Difference from independent"]
+    return Sheet("Table 2 beside the published one", columns, [("", rows)], _caption(), scale)
+
+
+def _fixed(value: float, sign: str = "") -> str:
+    return "" if math.isnan(value) else f"{value:{sign}.1f}"
+
+
+def _caption() -> str:
+    return (
+        "Ours: mean ± half-width of the 95 % Student-t interval over seeds. "
+        f"Published: {sources('published')}; of SAC+WkNN only the range over the six environments "
+        "is known. Independent: test returns of the released code, run by another researcher "
+        f"({sources('independent')}); one seed does not determine a mean. A value is shown only "
+        "beside runs with its β, λ and γ; cells that are not known are left empty."
+    )

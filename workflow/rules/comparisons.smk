@@ -2,7 +2,7 @@
 from itertools import product
 
 from gems.analysis import catalogue
-from gems.analysis.published import PUBLISHED_MYOPIC
+from gems.analysis.reference_values import find
 from gems.registry import ONE, OURS, ZERO
 
 FIGURES = LAYOUT.root / "figures"
@@ -44,10 +44,15 @@ def myopic_runs(environments, seeds):
 
 def runs_beside_the_paper():
     """Main runs, and the myopic ones whose published value is known."""
-    compared = [env for env in CONFIG.environments if env in PUBLISHED_MYOPIC]
-    return main_runs() + (
-        myopic_runs(compared, CONFIG.seeds) if OURS in CONFIG.methods else []
-    )
+    if OURS not in CONFIG.methods:
+        return main_runs()
+    values = variants.apply(CONFIG, OURS, "gamma0.0").model_dump()
+
+    def option(section, name):
+        return [values[section][name]]
+
+    known = [env for env in CONFIG.environments if find("published", OURS, env, option)]
+    return main_runs() + myopic_runs(known, CONFIG.seeds)
 
 
 def runs_of_figure2():

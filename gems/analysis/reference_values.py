@@ -1,0 +1,97 @@
+"""Test returns that others reported, and the settings of the runs that they belong to.
+
+They are read from ``reference_values.csv`` beside this module, which also explains its columns.
+"""
+
+import csv
+import math
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FILE = Path(__file__).with_suffix(".csv")
+ALL = "all"  # in place of an environment: a range over all of them
+# Column of the file -> the section and option of a run's configuration that it has to equal.
+SETTINGS = {
+    "beta": ("vae", "beta"),
+    "lambda_click": ("vae", "lambda_click"),
+    "gamma": ("agent", "gamma"),
+}
+
+Kind = Literal["published", "independent"]
+
+
+class Reference(BaseModel):
+    """A row of the file; what is not known, or does not apply to the method, is None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Kind
+    method: str
+    environment: str
+    beta: float | None
+    lambda_click: float | None
+    gamma: float | None
+    value: float | None
+    low: float | None
+    high: float | None
+    seeds: int | None
+    source: str
+
+    def settings(self) -> dict[tuple[str, str], float]:
+        """The options that runs have in common with it: (section, option) -> value."""
+        values = {place: getattr(self, column) for column, place in SETTINGS.items()}
+        return {place: value for place, value in values.items() if value is not None}
+
+
+@cache
+def references() -> tuple[Reference, ...]:
+    """All rows of the file."""
+    with FILE.open(newline="") as file:
+        rows = csv.DictReader(line for line in file if not line.startswith("#"))
+        return tuple(
+            Reference.model_validate({name: text or None for name, text in row.items()})
+            for row in rows
+        )
+
+
+def find(
+    kind: Kind, method: str, environment: str, option: Callable[[str, str], Iterable[Any]]
+) -> Reference | None:
+    """What was reported for runs of a method with their settings; None where nothing is known.
+
+    Args:
+        kind: whose value.
+        method: key of ``registry.METHODS``.
+        environment: key of ``registry.ENVIRONMENTS``.
+        option: gives, by section and name, the values of an option of the runs.
+    """
+    for row in references():
+        if (row.kind, row.method) != (kind, method) or row.environment not in (environment, ALL):
+            continue
+        if all(
+            value == wanted for place, wanted in row.settings().items() for value in option(*place)
+        ):
+            return row
+    return None
+
+
+def value_of(reference: Reference | None, column: str = "value") -> float:
+    """A number of a reference; NaN where it is not known."""
+    value = None if reference is None else getattr(reference, column)
+    return math.nan if value is None else value
+
+
+def sources(kind: Kind) -> str:
+    """Where the values of a kind were read."""
+    return "; ".join(dict.fromkeys(row.source for row in references() if row.kind == kind))
+
+
+def seeds(kind: Kind) -> str:
+    """How many seeds the values of a kind rest on, in words."""
+    counts = [row.seeds for row in references() if row.kind == kind and row.seeds is not None]
+    low, high = min(counts), max(counts)
+    return f"{low} seed{'s' * (low != 1)}" if low == high else f"{low} to {high} seeds"
