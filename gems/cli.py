@@ -99,7 +99,11 @@ def parser() -> argparse.ArgumentParser:
     command = add("evaluate", commands.evaluate_command)
     command.add_argument("run", type=Path, help="folder of a finished run")
     command.add_argument("--users", type=_users, help="test users; default: as many as the run had")
-    command.add_argument("--seed", type=_seed, help="seed of the users; default: that of the run")
+    command.add_argument(
+        "--seed",
+        type=_seed,
+        help="draw other users, with this seed; default: those of the run's own test",
+    )
 
     command = add("table", commands.table_command)
     command.add_argument(

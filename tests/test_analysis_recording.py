@@ -22,7 +22,7 @@ ENVIRONMENT = registry.environment("focused_mix")
 
 
 def policy_of(name, items):
-    return OraclePolicy() if name == "oracle" else RandomPolicy(len(items.embeddings))
+    return OraclePolicy() if name == "oracle" else RandomPolicy(len(items.embeddings), True)
 
 
 def read(path):

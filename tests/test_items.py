@@ -51,7 +51,8 @@ def test_generated_items_are_non_negative_and_of_unit_norm(seed, embedding, coun
 
 
 def test_components_are_folded_gaussians_that_are_cut_at_1():
-    components = topic_components(np.random.default_rng(1), 20_000)
+    normal = np.random.default_rng(1).standard_normal((20_000, TOPICS, TOPIC_DIM), dtype=np.float32)
+    components = topic_components(normal)
     cut = 2 * stats.norm.sf(1 / 0.4)
     assert components.max() == 1
     assert (components == 1).mean() == pytest.approx(cut, abs=5 * (cut / components.size) ** 0.5)
