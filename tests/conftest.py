@@ -22,8 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _denormals() -> None:
-    """Hypothesis needs the numbers that a training in an earlier test has taken for 0."""
+def _as_in_a_new_process() -> None:
+    """A test draws the same numbers whatever ran before, and training does not round denormals.
+
+    Hypothesis needs denormals, which a training in an earlier test has taken for 0.
+    """
+    torch.manual_seed(0)
     torch.set_flush_denormal(False)
 
 

@@ -1,9 +1,12 @@
 """Episodes played by compiled code are those of the plain policies and of the simulator."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from learners import DIMS, N_ITEMS, TRAINED, TURNS, learner_of
+from numerics import assert_equal_up_to_rounding
 
 from gems.compiled import add_product, exp, log, padded, sigmoid, tanh
 from gems.data.replay import Episodes
@@ -30,6 +33,18 @@ def observations(episode: Episodes):
         slates, clicks = episode.slates[:, turn].astype(np.int64), episode.clicks[:, turn]
         yield Observation(slates, clicks, users, bored, bored_then)
         bored_then = bored
+
+
+def slates_of(episode):
+    """The slates that the policy chose."""
+    return torch.from_numpy(episode.slates[0, 1:].astype(np.int64))
+
+
+def assert_played_by(act, policy, ours):
+    """Compare with ``act``, which is of single precision as the compiled parts it uses are."""
+    tensors = [*policy.parameters(), *policy.buffers()]
+    networks = [tensor for tensor in tensors if tensor.is_floating_point()]
+    assert_equal_up_to_rounding(ours, act, networks, terms=256)
 
 
 def draws_of(policy):
@@ -61,15 +76,20 @@ def test_slates_and_actions_are_those_of_the_plain_actor(
 ):
     monkeypatch.setattr(vae, "BLOCK_ITEMS", 32)  # a table of several blocks
     policy, _, episode = played(method, models, fidelity=fidelity, dim=dim)
-    noise = iter(draws_of(policy))
-    policy.head.noise = lambda like, generator: next(noise).unsqueeze(0)
-    policy.begin(1)
-    for turn, seen in enumerate(observations(episode)):
-        plain = policy.act(seen, "explore", torch.Generator())
-        if plain.actions is not None:
-            ours = torch.from_numpy(episode.actions[:, turn])
-            torch.testing.assert_close(ours, plain.actions, rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(episode.slates[:, turn + 1], plain.slates.numpy())
+    draws = draws_of(policy)
+
+    def act():
+        noise = iter(draws)
+        policy.head.noise = lambda like, generator: next(noise).unsqueeze(0)
+        policy.begin(1)
+        decisions = [policy.act(seen, "explore", torch.Generator()) for seen in seen_by_turn]
+        parts = zip(*decisions, strict=True)
+        return [torch.cat(part) for part in parts if part[0] is not None]
+
+    seen_by_turn, ours = [*observations(episode)], [slates_of(episode)]
+    if episode.actions.shape[2]:
+        ours.append(torch.from_numpy(episode.actions[0]))
+    assert_played_by(act, policy, ours)
 
 
 @pytest.mark.parametrize("fidelity", ["released", "paper"])
@@ -77,10 +97,14 @@ def test_slates_and_actions_are_those_of_the_plain_actor(
 def test_slates_are_those_of_plain_slateq(models, fidelity):
     policy, _, episode = played("SlateQ", models, fidelity=fidelity)
     assert episode.bored.any()
-    policy.begin(1)
-    for turn, seen in enumerate(observations(episode)):
-        plain = policy.act(seen, "greedy", torch.Generator())
-        np.testing.assert_array_equal(episode.slates[:, turn + 1], plain.slates.numpy())
+
+    def act():
+        policy.begin(1)
+        decisions = [policy.act(seen, "greedy", torch.Generator()) for seen in seen_by_turn]
+        return [torch.cat([decision.slates for decision in decisions])]
+
+    seen_by_turn = [*observations(episode)]
+    assert_played_by(act, policy, [slates_of(episode)])
 
 
 def test_slateq_explores_with_epsilon(models):
@@ -94,11 +118,15 @@ def test_slateq_explores_with_epsilon(models):
 @torch.inference_mode()
 def test_items_are_drawn_by_the_plain_softmax(models):
     policy, _, episode = played("REINFORCE+SoftMax", models)
-    policy.begin(1)
-    for turn, (seen, draws) in enumerate(zip(observations(episode), draws_of(policy), strict=True)):
-        cumulated = policy.net(policy.belief.observe(seen)).softmax(-1)[0].double().cumsum(0)
-        expected = torch.searchsorted(cumulated, draws.double(), right=True)
-        np.testing.assert_array_equal(episode.slates[0, turn + 1], expected.numpy())
+    exact, draws = copy.deepcopy(policy).double(), draws_of(policy).double()
+    slates, clicks = (torch.from_numpy(part[:, :-1]) for part in (episode.slates, episode.clicks))
+
+    def draw():
+        inputs = exact.belief._inputs(slates.long(), clicks.double())
+        cumulated = exact.net(exact.belief.gru(inputs)[0][0]).softmax(-1).cumsum(-1)
+        return [torch.searchsorted(cumulated, draws, right=True)]
+
+    assert_equal_up_to_rounding([slates_of(episode)], draw, [*exact.parameters()], terms=256)
 
 
 def test_tanh_and_sigmoid_are_right_to_a_few_units_in_the_last_place():
@@ -124,4 +152,7 @@ def test_a_padded_product_is_a_product():
     assert wide.shape == (24, 64)
     out = np.zeros(64, dtype=np.float32)
     add_product(out, np.pad(vector.numpy(), (0, 3)), wide.numpy())
-    torch.testing.assert_close(torch.from_numpy(out[:45]), vector @ matrix, rtol=1e-4, atol=1e-4)
+    exact = vector.double(), matrix.double()
+    assert_equal_up_to_rounding(
+        [torch.from_numpy(out[:45])], lambda: [exact[0] @ exact[1]], exact, terms=21
+    )

@@ -1,8 +1,11 @@
 """Agents and rankers: the fast forms equal the plain ones, updates learn from what they should."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from numerics import assert_equal_up_to_rounding, differentiated
 from torch import nn
 
 from gems import registry
@@ -50,42 +53,65 @@ def batch_of(learner, simulator, n=4):
     return Batch.of(episodes, torch.device("cpu"))
 
 
-def same_results(ours, theirs, wanted, rtol=1e-5, atol=1e-5):
-    """Both give the same tensors and the same gradients of a random weighting of them."""
-    weights = [torch.randn_like(part) for part in ours]
-    results = [
-        [
-            *parts,
-            *torch.autograd.grad(
-                [(p * w).sum() for p, w in zip(parts, weights, strict=True)], wanted
-            ),
-        ]
-        for parts in (ours, theirs)
-    ]
-    for our, their in zip(*results, strict=True):
-        torch.testing.assert_close(our, their, rtol=rtol, atol=atol)
-
-
 @pytest.mark.parametrize("width", [6, 20])
 def test_the_compiled_belief_equals_pytorchs_gru_forward_and_backward(width):
-    torch.manual_seed(0)
     belief = Belief(30, build({"agent": {"state_dim": width, "embedding_dim": 7}}).agent)
     slates, clicks = torch.randint(30, (5, 9, 10)), (torch.rand(5, 9, 10) < 0.3).float()
-    plain = belief.gru(belief._inputs(slates, clicks))[0]
-    same_results([belief(slates, clicks)], [plain], list(belief.parameters()))
+    weights = [torch.randn(5, 9, width)]
+    exact = copy.deepcopy(belief).double()
+    parameters = [*exact.parameters()]
+
+    def plain():
+        return [exact.gru(exact._inputs(slates, clicks.double()))[0]]
+
+    assert_equal_up_to_rounding(
+        differentiated(lambda: [belief(slates, clicks)], [*belief.parameters()], weights),
+        lambda: differentiated(plain, parameters, weights),
+        parameters,
+        terms=10 * 8 + width,
+    )
+
+
+def far_from_kinks(critics, states, actions):
+    """Pairs for which rounding decides neither about a ReLU nor about the lesser value."""
+    pairs = torch.cat([states, actions], dim=-1)
+    sums = torch.cat([critic.first(pairs) for critic in critics], dim=-1)
+    values = torch.cat([critic(pairs) for critic in critics], dim=-1)
+    clear = (sums.abs() > 1e-4).all(-1) & (values.diff(dim=-1).abs() > 1e-4).all(-1)
+    assert clear.float().mean() > 0.9
+    return [part[clear].detach().requires_grad_() for part in (states, actions)]
 
 
 def test_the_fused_critics_equal_autograd():
-    torch.manual_seed(0)
     critics = Critics(6, 9, 16)
-    states, actions = (torch.randn(1000, n, requires_grad=True) for n in (6, 9))
-    targets = torch.randn(1000)
-    loss, mean = critics.loss(states, actions.detach(), targets)
-    plain, plain_mean = critics.plain_loss(states, actions.detach(), targets)
-    torch.testing.assert_close(mean, plain_mean)
-    same_results([loss], [plain], [states, *critics.parameters()])
-    least, plain = critics.least(states, actions), critics.plain_least(states, actions)
-    same_results([least], [plain], [actions])
+    states, actions = far_from_kinks(critics, torch.randn(1000, 6), torch.randn(1000, 9))
+    rows = len(states)
+    targets, weights = torch.randn(rows), [torch.tensor(2.0), torch.tensor(0.0)]
+    exact = copy.deepcopy(critics).double()
+    pairs = [part.detach().double().requires_grad_() for part in (states, actions)]
+    parameters = [*exact.parameters()]
+
+    def ours():
+        loss, mean = critics.loss(states, actions.detach(), targets)
+        return [loss, mean]
+
+    assert_equal_up_to_rounding(
+        differentiated(ours, [states, *critics.parameters()], weights),
+        lambda: differentiated(
+            lambda: exact.plain_loss(pairs[0], pairs[1].detach(), targets.double()),
+            [pairs[0], *parameters],
+            weights,
+        ),
+        [*pairs, *parameters],
+        terms=rows,
+    )
+    weights = [torch.randn(rows)]
+    assert_equal_up_to_rounding(
+        differentiated(lambda: [critics.least(states, actions)], [actions], weights),
+        lambda: differentiated(lambda: [exact.plain_least(*pairs)], [pairs[1]], weights),
+        [*pairs, *parameters],
+        terms=32,
+    )
 
 
 def test_critics_that_agree_share_the_gradient():
@@ -95,26 +121,27 @@ def test_critics_that_agree_share_the_gradient():
     for number, critic in enumerate(critics):  # each values one of two equal numbers
         critic.first.weight.data[0, 6 + number] = critic.last.weight.data[0, 0] = 1
     states, actions = torch.randn(50, 6), torch.rand(50, 1).repeat(1, 9).requires_grad_()
-    least, plain = critics.least(states, actions), critics.plain_least(states, actions)
-    same_results([least], [plain], [actions])
+    weights = [torch.randn(50)]
+    # No sum has more than one term other than 0, so there is nothing to round.
+    ours = differentiated(lambda: [critics.least(states, actions)], [actions], weights)
+    plain = differentiated(lambda: [critics.plain_least(states, actions)], [actions], weights)
+    assert all(torch.equal(*parts) for parts in zip(ours, plain, strict=True))
 
 
 def test_the_compiled_squashed_gaussian_equals_autograd():
-    torch.manual_seed(0)
     outputs = torch.randn(50, 8)
     outputs[:, 4:] = 3 * outputs[:, 4:]  # some beyond the largest standard deviation
     outputs[::5, 4:] -= 20  # and some below the least
     outputs.requires_grad_()
     noise = torch.randn(50, 4)
-    exact = outputs.detach().double().requires_grad_()
-    plain = plain_squash(exact, noise.double())
-    compiled = squash(outputs, noise)
-    for got, expected in zip(compiled, plain, strict=True):
-        torch.testing.assert_close(got, expected.float(), rtol=1e-5, atol=1e-6)
-    weights = torch.randn(50, 4), torch.randn(50)
-    torch.autograd.backward(compiled, weights)
-    torch.autograd.backward(plain, [weight.double() for weight in weights])
-    torch.testing.assert_close(outputs.grad, exact.grad.float(), rtol=1e-4, atol=1e-5)
+    exact = outputs.detach().double().requires_grad_(), noise.double()
+    weights = [torch.randn(50, 4), torch.randn(50)]
+    assert_equal_up_to_rounding(
+        differentiated(lambda: squash(outputs, noise), [outputs], weights),
+        lambda: differentiated(lambda: plain_squash(*exact), [exact[0]], weights),
+        exact,
+        terms=16,
+    )
 
 
 def test_what_is_not_a_number_stays_so_in_compiled_losses():
@@ -140,14 +167,22 @@ def test_observing_turn_by_turn_gives_the_states_of_the_whole_sequence(catalogue
     episodes = rollout(learner.policy, simulator, 3, "random", 1, "states")
     belief: Belief = learner.policy.belief
     batch = Batch.of(episodes, torch.device("cpu"))
-    whole = belief(batch.slates, batch.clicks)
+    exact = copy.deepcopy(belief).double()
     simulator.reset(3, np.random.default_rng(0))
     belief.begin(3)
+    states = []
     for turn in range(episodes.slates.shape[1]):
         seen = simulator.step(episodes.slates[:, turn])._replace(
             slates=episodes.slates[:, turn].astype(np.int64), clicks=episodes.clicks[:, turn]
         )
-        torch.testing.assert_close(belief.observe(seen), whole[:, turn], rtol=1e-5, atol=1e-6)
+        states.append(belief.observe(seen))
+    for ours in (torch.stack(states, dim=1), belief(batch.slates, batch.clicks)):
+        assert_equal_up_to_rounding(
+            [ours],
+            lambda: [exact.gru(exact._inputs(batch.slates, batch.clicks.double()))[0]],
+            [*exact.parameters()],
+            terms=10 * 21,
+        )
 
 
 def test_top_k_equals_pytorchs():
@@ -164,43 +199,60 @@ def test_top_k_ranker_bounds_its_action_by_the_columns_of_its_table():
 
 def test_nearest_items_are_those_of_the_smallest_distance():
     table, queries = torch.randn(60, 7), torch.randn(300, 3, 7)
-    found = wknn.nearest(queries, table, 5)
-    expected = torch.cdist(queries, table).topk(5, largest=False).indices
-    assert torch.equal(found, expected)
+    exact = queries.double(), table.double()
+    assert_equal_up_to_rounding(
+        [wknn.nearest(queries, table, 5)],
+        lambda: [torch.cdist(*exact).topk(5, largest=False).indices],
+        exact,
+        terms=8,
+    )
 
 
 @pytest.mark.parametrize("n_items", [20, 64, 100])
 def test_best_items_are_those_of_the_largest_product_whatever_the_block(monkeypatch, n_items):
     monkeypatch.setattr(vae, "BLOCK_ITEMS", 32)
     table, slots = torch.randn(n_items, 7), torch.randn(57, 7)
-    assert torch.equal(vae.best_items(slots, table), (slots @ table.t()).argmax(-1))
-    slots, table = torch.ones(57, 7), -table.abs()  # items that fill up a block give 0
-    assert torch.equal(vae.best_items(slots, table), (slots @ table.t()).argmax(-1))
+
+    def assert_best(slots, table):
+        exact = slots.double(), table.double()
+        assert_equal_up_to_rounding(
+            [vae.best_items(slots, table)],
+            lambda: [(exact[0] @ exact[1].t()).argmax(-1)],
+            exact,
+            terms=7,
+        )
+
+    assert_best(slots, table)
+    assert_best(slots.abs(), -table.abs())  # items that fill up a block would give 0
 
 
 @pytest.mark.parametrize("rows", [1, 5, 13])
 def test_products_start_from_one_row_or_from_a_matrix(rows):
-    rng = np.random.default_rng(1)
-    vectors, matrix, start = (
-        rng.standard_normal(shape, dtype=np.float32) for shape in ((rows, 9), (7, 64), (rows, 64))
-    )
-    products, out = vectors[:, :7] @ matrix, np.empty_like(start)
-    affine(out, start[0].copy(), vectors, matrix)
-    np.testing.assert_allclose(out, start[0] + products, rtol=1e-4, atol=1e-5)
-    expected = start + products
-    affine(start, start, vectors, matrix)
-    np.testing.assert_allclose(start, expected, rtol=1e-4, atol=1e-5)
+    vectors, matrix, start = torch.randn(rows, 9), torch.randn(7, 64), torch.randn(rows, 64)
+    exact = [part.double() for part in (vectors, matrix, start)]
+    out, onto = torch.empty(rows, 64), start.clone()
+    affine(out.numpy(), start[0].numpy(), vectors.numpy(), matrix.numpy())
+    affine(onto.numpy(), onto.numpy(), vectors.numpy(), matrix.numpy())
+
+    def expected():
+        products = exact[0][:, :7] @ exact[1]
+        return [exact[2][0] + products, exact[2] + products]
+
+    assert_equal_up_to_rounding([out, onto], expected, exact, terms=8)
 
 
 def test_the_compiled_greedy_choice_equals_the_plain_one():
-    torch.manual_seed(1)
     table, states = torch.randn(60, 4), torch.randn(40, 6)
     critic = MLP(6 + 10 * 4, 16, 1)
     candidates = torch.randint(60, (40, 10, 5))
     fast = wknn.greedy_slates(critic, states, candidates, wknn.project(critic, table))
-    with torch.no_grad():
-        plain = wknn.greedy_slates_plain(critic, states, candidates, table)
-    assert torch.equal(fast, plain)
+    exact, exact_table = copy.deepcopy(critic).double(), table.double()
+    assert_equal_up_to_rounding(
+        [fast],
+        lambda: [wknn.greedy_slates_plain(exact, states.double(), candidates, exact_table)],
+        [exact_table, *exact.parameters()],
+        terms=46,
+    )
 
 
 @pytest.mark.parametrize("layout", ["dim_slot", "slot_dim"])
@@ -268,11 +320,19 @@ def test_sac_log_probability_is_that_of_the_squashed_gaussian(catalogue):
     head = agent_of("SAC+TopK-ideal", simulator_of(catalogue)).policy.head
     states = torch.randn(6, 20)
     sampled = head.sample(head.net(states), torch.Generator().manual_seed(0))
-    squashed = (sampled.actions - head.center) / head.scale
-    mean, log_std = head.net(states).chunk(2, -1)
-    normal = torch.distributions.Normal(mean, log_std.exp())
-    expected = normal.log_prob(torch.atanh(squashed)) - torch.log(1 - squashed**2 + 1e-6)
-    torch.testing.assert_close(sampled.log_prob, expected.sum(-1), rtol=1e-3, atol=1e-3)
+    noise = head.noise(sampled.actions, torch.Generator().manual_seed(0)).double()
+    exact = copy.deepcopy(head).double()
+
+    def expected():
+        mean, log_std = exact.net(states.double()).chunk(2, -1)
+        normal = torch.distributions.Normal(mean, log_std.exp())
+        drawn = mean + normal.stddev * noise
+        squashed = torch.tanh(drawn)
+        log_prob = normal.log_prob(drawn) - torch.log(1 - squashed**2 + 1e-6)
+        return [exact.center + exact.scale * squashed, log_prob.sum(-1)]
+
+    inputs = [*exact.parameters(), *exact.buffers()]
+    assert_equal_up_to_rounding(sampled, expected, inputs, terms=32)
 
 
 def test_polyak_averaging():
@@ -318,13 +378,17 @@ def test_slateq_is_told_the_simulators_relevances(catalogue):
     scores = clicks.acting_scores(seen)
     in_targets = clicks.target_scores(torch.from_numpy(seen.users), torch.from_numpy(seen.bored))
     assert torch.equal(scores, in_targets)
-    told = clicks.relevances(scores)
-    effective = np.where(np.repeat(seen.bored, 2, axis=1), 0, seen.users)
-    expected = effective @ catalogue.embeddings.T / catalogue.normaliser
-    true = 1 / (1 + np.exp(-100 * (expected - 0.28)))
-    torch.testing.assert_close(told.numpy(), true, rtol=1e-3, atol=1e-5)
     values = torch.randn(20, N_ITEMS)
-    assert torch.equal(clicks.best_slates(scores, values), top_items(told * values))
+    effective = torch.from_numpy(np.where(np.repeat(seen.bored, 2, axis=1), 0, seen.users)).double()
+    table = torch.from_numpy(catalogue.embeddings / np.float64(catalogue.normaliser))
+    exact = effective, table, values.double()
+
+    def expected():
+        relevances = torch.sigmoid(100 * (exact[0] @ exact[1].t() - 0.28))
+        return [relevances, (relevances * exact[2]).topk(10).indices]
+
+    ours = [clicks.relevances(scores), clicks.best_slates(scores, values)]
+    assert_equal_up_to_rounding(ours, expected, exact, terms=20)
 
 
 def test_released_slateq_acts_on_the_topics_bored_in_the_turn_just_played(catalogue):
