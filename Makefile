@@ -4,7 +4,7 @@ VENV ?= .venv
 CORES ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: venv table2 report test check
+.PHONY: venv table2 report test test-processors check
 
 venv: $(VENV)/.made
 
@@ -24,6 +24,10 @@ report: venv
 
 test: venv
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# With the instructions of three generations of processors, on 1 and 2 threads.
+test-processors: venv
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/instruction_sets.sh
 
 check: venv
 	$(BIN)/ruff check .

@@ -176,13 +176,13 @@ def test_observing_turn_by_turn_gives_the_states_of_the_whole_sequence(catalogue
             slates=episodes.slates[:, turn].astype(np.int64), clicks=episodes.clicks[:, turn]
         )
         states.append(belief.observe(seen))
-    for ours in (torch.stack(states, dim=1), belief(batch.slates, batch.clicks)):
-        assert_equal_up_to_rounding(
-            [ours],
-            lambda: [exact.gru(exact._inputs(batch.slates, batch.clicks.double()))[0]],
-            [*exact.parameters()],
-            terms=10 * 21,
-        )
+
+    def expected():
+        found = exact.gru(exact._inputs(batch.slates, batch.clicks.double()))[0]
+        return [found, found]
+
+    ours = [torch.stack(states, dim=1), belief(batch.slates, batch.clicks)]
+    assert_equal_up_to_rounding(ours, expected, [*exact.parameters()], terms=10 * 21)
 
 
 def test_top_k_equals_pytorchs():
