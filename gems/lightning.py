@@ -84,6 +84,14 @@ class _WholeCheckpoints(TorchCheckpointIO):
         save_state(Path(path), checkpoint)
 
 
+class _Checkpoints(ModelCheckpoint):
+    """Also of a validation before the first batch, which Lightning takes for saved already."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._last_global_step_saved = -1
+
+
 def fit(
     module: pl.LightningModule,
     *,
@@ -142,7 +150,7 @@ def fit(
 def _checkpoints(state: Path, monitor: str) -> list[ModelCheckpoint]:
     """Of the best and of the latest: `save_last` would save only when the best is beaten."""
     return [
-        ModelCheckpoint(
+        _Checkpoints(
             state,
             filename=name,
             monitor=figure,

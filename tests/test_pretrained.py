@@ -194,11 +194,25 @@ def train_mf(data, folder, config=CONFIG.mf):
     return folder / "mf.safetensors"
 
 
-@MF_CONFIGS
-def test_a_factorisation_is_that_of_plain_loops_with_a_dense_adam(data, tmp_path, config):
-    """The item table with the lowest validation loss; the batches alone are the same objects."""
-    config = config.model_copy(update={"learning_rate": 2e-3})
-    trained = load_items(train_mf(data, tmp_path, config), 40, config)
+def between_validations(config, a_pass):
+    """Numbers of training batches, one after the other; as released they restart in each pass."""
+    waiting = 0
+    while True:
+        for number in range(1, a_pass + 1):
+            waiting += 1
+            if config.validation == "held_out":
+                validates = waiting == config.validate_every
+            elif a_pass < config.validate_every:
+                validates = number == a_pass
+            else:
+                validates = number % config.validate_every == 0
+            if validates:
+                yield waiting
+                waiting = 0
+
+
+def plain_loops(data, config):
+    """The best item table, and of each validation its loss and the training batches before it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = BPR(data, config)
@@ -218,25 +232,62 @@ def test_a_factorisation_is_that_of_plain_loops_with_a_dense_adam(data, tmp_path
             adam.step()
         return loss.item()
 
-    losses, best = [], items.detach().clone()
     learns = config.validation == "learns"
-    a_pass = -(-len(model._validation[0]) // 16)
-    for batch in Triples(model._validation, 40, 16, config.seed, 0, a_pass if learns else 0):
-        loss_of(*batch, crossed=True, learns=True)
-    while not losses or losses[-1] == min(losses):
-        epoch = len(losses)
-        for batch in Triples(model._training, 40, 16, config.seed, 20 * epoch, 20):
-            loss_of(*batch, crossed=False, learns=True)
-        checked = Triples(model._validation, 40, 16, config.seed, a_pass * (epoch + 1), a_pass)
-        checked = checked if learns else Triples(model._validation, 40, 65_536, config.seed, 0, 1)
+    size = 16 if learns else 65_536
+    a_pass, checks = (
+        -(-len(pairs[0]) // n) for pairs, n in ((model._training, 16), (model._validation, size))
+    )
+    counts = between_validations(config, a_pass)
+    losses, batches = [], [0]
+    while len(losses) < 2 or losses[-1] == min(losses):
+        if losses or not learns:
+            count = next(counts)
+            for batch in Triples(model._training, 40, 16, config.seed, batches[-1], count):
+                loss_of(*batch, crossed=False, learns=True)
+            batches.append(batches[-1] + count)
+        first = checks * len(losses) if learns else 0
+        checked = Triples(model._validation, 40, size, config.seed, first, checks)
         found = [
             (loss_of(*batch, crossed=learns, learns=learns), len(batch[0])) for batch in checked
         ]
         losses.append(sum(loss * n for loss, n in found) / sum(n for _, n in found))
         if losses[-1] == min(losses):
             best = items.detach().clone()
-    assert len(losses) > (2 if learns else 1)
-    torch.testing.assert_close(trained, best, rtol=0, atol=2e-5)
+    return best, losses, batches if learns else batches[1:]
+
+
+# A pass over the training pairs has 61 batches.
+@pytest.mark.parametrize(
+    ("config", "every"), [(CONFIG.mf, 20), (CONFIG.mf, 31), (CONFIG.mf, 10_000), (HELD_OUT, 45)]
+)
+def test_a_factorisation_is_that_of_plain_loops_with_a_dense_adam(
+    data, tmp_path, monkeypatch, config, every
+):
+    """The item table with the lowest validation loss; the batches alone are the same objects."""
+    config = config.model_copy(update={"learning_rate": 2e-3, "validate_every": every})
+    tracked = []
+    monkeypatch.setattr(TRACKER, "log", lambda values, step: tracked.append((step, values)))
+    path = train_mf(data, tmp_path, config)
+    best, losses, batches = plain_loops(data, config)
+    validated = [(step, values["val_loss"]) for step, values in tracked if "val_loss" in values]
+    assert [step for step, _ in validated] == batches
+    assert [loss for _, loss in validated] == pytest.approx(losses, abs=1e-4)
+    assert load_config(path)["best_batch"] == batches[losses.index(min(losses))]
+    torch.testing.assert_close(load_items(path, 40, config), best, rtol=0, atol=2e-5)
+
+
+def test_the_validation_before_training_counts_for_patience_and_for_the_best_table(
+    data, tmp_path, monkeypatch
+):
+    """Where training only makes the loss worse, as steps of that size do."""
+    config = CONFIG.mf.model_copy(update={"learning_rate": 3.0, "patience": 2})
+    tracked = []
+    monkeypatch.setattr(TRACKER, "log", lambda values, step: tracked.append((step, values)))
+    path = train_mf(data, tmp_path, config)
+    validated = {step: values["val_loss"] for step, values in tracked if "val_loss" in values}
+    assert list(validated) == [0, 20, 40]
+    assert min(validated, key=validated.get) == load_config(path)["best_batch"] == 0
+    assert load_config(path)["validation_loss"] == pytest.approx(validated[0])
 
 
 def test_a_lazy_adam_moves_rows_as_adam_does():

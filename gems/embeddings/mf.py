@@ -1,6 +1,6 @@
 """Matrix factorisation by BPR on logged clicks, with pytorch-lightning (Section 4)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -66,8 +66,24 @@ class Triples(IterableDataset):
             yield user, positive, negative
 
 
+class _EachTime(IterableDataset):
+    """Batches that are made anew each time they are iterated over."""
+
+    def __init__(self, make: Callable[[], Triples]) -> None:
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._make())
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        return iter(self._make())
+
+
 class BPR(pl.LightningModule):
-    """User and item tables, their pairwise loss, batches and optimiser."""
+    """User and item tables, their pairwise loss, batches and optimiser.
+
+    An epoch of Lightning is the batches from one validation to the next.
+    """
 
     def __init__(self, data: Dataset, config: MFConfig) -> None:
         """Xavier-uniform tables; the first users' clicks validate."""
@@ -97,29 +113,45 @@ class BPR(pl.LightningModule):
         margin = rows @ gap.t() if crossed else (rows * gap).sum(-1)
         return -torch.log(torch.sigmoid(margin) + 1e-7).mean()
 
-    def _batches(self, pairs: Pairs, size: int, seed: int, first: int, count: int) -> DataLoader:
-        return DataLoader(Triples(pairs, self._n_items, size, seed, first, count), batch_size=None)
+    def _batches(self, pairs: Pairs, size: int, first: int, count: int) -> Triples:
+        return Triples(pairs, self._n_items, size, self._config.seed, first, count)
 
     def train_dataloader(self) -> DataLoader:
         """The batches up to the next validation."""
-        config, count = self._config, self._config.validate_every
-        first = self.current_epoch * count
-        return self._batches(self._training, config.batch_pairs, config.seed, first, count)
+        first = self._validated_at(self.current_epoch - 1) if self.current_epoch else 0
+        count = self._validated_at(self.current_epoch) - first
+        batches = self._batches(self._training, self._config.batch_pairs, first, count)
+        return DataLoader(batches, batch_size=None)
+
+    def _validated_at(self, epoch: int) -> int:
+        """Number of training batches before the validation at the end of Lightning's ``epoch``.
+
+        As released, the batches are counted anew in each pass over the pairs: no validation comes
+        after the remainder of a pass. One comes at the end of a pass that is too short for any.
+        """
+        every = self._config.validate_every
+        if not self._learns:
+            return (epoch + 1) * every
+        a_pass = -(-len(self._training[0]) // self._config.batch_pairs)
+        passes, earlier = divmod(epoch, max(1, a_pass // every))
+        return passes * a_pass + min((earlier + 1) * every, a_pass)
 
     def val_dataloader(self) -> DataLoader:
         """All validation pairs once; if nothing is learnt, with the same negatives every time."""
-        return self._validation_pass(self.current_epoch + 1 if self._learns else 0)
+        return DataLoader(_EachTime(self._validation_pass), batch_size=None)
 
-    def _validation_pass(self, number: int) -> DataLoader:
+    def _validation_pass(self) -> Triples:
+        number = self.current_epoch + (self.global_step > 0) if self._learns else 0
         size = self._config.batch_pairs if self._learns else VALIDATION_BATCH
         count = -(-len(self._validation[0]) // size)
-        return self._batches(self._validation, size, self._config.seed, number * count, count)
+        return self._batches(self._validation, size, number * count, count)
 
     def on_train_start(self) -> None:
         """As released, validate before all training too, if that is to learn."""
-        if self._learns and self.current_epoch == 0:
-            for batch in self._validation_pass(0):
-                self._learn(self.transfer_batch_to_device(batch, self.device, 0), validating=True)
+        if self._learns and self.global_step == 0:
+            self.trainer.validating = True
+            self.trainer.fit_loop.epoch_loop.val_loop.run()
+            self.trainer.training = True
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """One step of both tables; that of the users costs by the users in the batch."""
