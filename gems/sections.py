@@ -74,8 +74,8 @@ class ItemsConfig(Section):
     )
     files: dict[str, str] = Field(
         default_factory=dict,
-        description="Files (.npy, or .pt holding one tensor; items x 20) to take the focused or "
-        "diffuse embeddings from, instead of generating them.",
+        description="Files (.npy, or .pt or .safetensors holding one tensor; items x 20) to take "
+        "the focused or diffuse embeddings from, instead of generating them.",
     )
 
 

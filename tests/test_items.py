@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from scipy import stats
 
 from gems.errors import GemsError
@@ -22,6 +23,12 @@ from gems.simulator.items import (
     save,
     topic_components,
 )
+
+WRITERS = {
+    "pt": torch.save,
+    "safetensors": lambda tensor, path: save_file({"any name": tensor}, path),
+    "npy": lambda tensor, path: np.save(path, tensor.numpy()),
+}
 
 
 def largest_topic_share(items: Items) -> float:
@@ -112,9 +119,11 @@ def test_the_same_items_are_saved_as_the_same_bytes(small_items, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_tensor_in_a_pt_file_is_read(small_items, tmp_path, dtype):
-    torch.save(torch.from_numpy(small_items.embeddings).to(dtype), tmp_path / "items.pt")
-    items = load(tmp_path / "items.pt")
+@pytest.mark.parametrize("suffix", ["pt", "safetensors", "npy"])
+def test_a_file_of_one_tensor_is_read(small_items, tmp_path, suffix, dtype):
+    path, tensor = tmp_path / f"items.{suffix}", torch.from_numpy(small_items.embeddings).to(dtype)
+    WRITERS[suffix](tensor, path)
+    items = load(path)
     assert items.embeddings.dtype == np.float32
     np.testing.assert_array_equal(items.embeddings, small_items.embeddings)
 
@@ -135,12 +144,24 @@ def test_a_file_with_another_number_of_items_is_refused(config, small_items, tmp
     assert_one_sentence(raised.value)
 
 
+def test_numbers_of_fewer_bits_are_read_as_they_are(small_items, tmp_path):
+    rounded = torch.from_numpy(small_items.embeddings).bfloat16()
+    for suffix in ("pt", "safetensors"):
+        WRITERS[suffix](rounded, tmp_path / f"items.{suffix}")
+        read = load(tmp_path / f"items.{suffix}").embeddings
+        np.testing.assert_array_equal(read, rounded.float().numpy())
+
+
 def npy(values):
     return lambda path: np.save(path, values)
 
 
 def pt(value):
     return lambda path: torch.save(value, path)
+
+
+def tensors(**named):
+    return lambda path: save_file(named, path)
 
 
 def truncated(path):
@@ -181,6 +202,16 @@ BAD_FILES = {
     "objects.npy": npy(np.array([[None] * DIM] * 60)),
     "words.npy": npy(np.array([["word"] * DIM] * 60)),
     "dict.pt": pt({"items": torch.ones(60, DIM)}),
+    "two.safetensors": tensors(a=torch.ones(60, DIM), b=torch.ones(60, DIM)),
+    "none.safetensors": tensors(),
+    "text.safetensors": lambda path: path.write_text("1 2 3\n"),
+    "missing.safetensors": lambda path: None,
+    "integers.npy": npy(np.ones((60, DIM), dtype=np.int64)),
+    "integers.pt": pt(torch.ones(60, DIM, dtype=torch.int64)),
+    "integers.safetensors": tensors(a=torch.ones(60, DIM, dtype=torch.int64)),
+    "large.npy": npy(np.full((60, DIM), 1e300)),
+    "large_norm.npy": npy(np.full((60, DIM), 1e38)),
+    "nan.safetensors": tensors(a=torch.from_numpy(holed)),
     "narrow.npy": npy(np.ones((60, DIM - 1))),
     "narrow.pt": pt(torch.ones(60, DIM - 1)),
     "few.npy": npy(np.ones((9, DIM))),

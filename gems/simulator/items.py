@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gems.arrays import read_table
 from gems.errors import GemsError
 from gems.files import written_whole
 from gems.randomness import stream
@@ -105,33 +106,19 @@ def save(path: Path, items: Items) -> None:
 
 
 def load(path: Path) -> Items:
-    """Read embeddings from .npy, or from a .pt file that holds one tensor.
+    """Read embeddings from .npy, or from a .pt or .safetensors file that holds one tensor.
 
     Raises:
         GemsError: the file is missing, damaged, or not an (items, 20) array of finite numbers.
     """
-    if not path.is_file():
-        raise GemsError(f"The item embeddings {path} do not exist.")
-    try:
-        values = _load_tensor(path) if path.suffix == ".pt" else np.load(path, allow_pickle=False)
-        values = np.ascontiguousarray(values, dtype=np.float32)
-    except Exception as error:
+    values = read_table(path, "file of item embeddings")
+    if values.shape[1] != DIM or len(values) < SLATE_SIZE:
         raise GemsError(
-            f"The item embeddings {path} cannot be read as a .npy array or a .pt tensor."
-        ) from error
-    if values.ndim != 2 or values.shape[1] != DIM or len(values) < SLATE_SIZE:
-        raise GemsError(
-            f"The item embeddings {path} have shape {values.shape}; "
+            f"The file of item embeddings {path} has shape {values.shape}; "
             f"({SLATE_SIZE} items or more, {DIM}) is needed."
         )
     with np.errstate(over="ignore"):
         norms = np.linalg.norm(values, axis=1)
     if not np.isfinite(norms).all() or not norms.all():
-        raise GemsError(f"The item embeddings {path} hold NaN, infinity or an all-zero item.")
+        raise GemsError(f"The item embeddings {path} hold an item that is all zero or too large.")
     return Items(values)
-
-
-def _load_tensor(path: Path) -> NDArray:
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True).numpy()
