@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from gems import registry
 from gems.config import Config
@@ -89,7 +89,7 @@ def mf_job(config: Config, env: str) -> Job:
     """Matrix factorisation of an environment."""
     suffix = mf_suffix(config.mf.validation)
     output, name = Layout(Path(config.results)).mf(env, suffix), f"{env}{suffix}"
-    return _job(config, "mf", name, output, "MF", config.mf.seed, name)
+    return _job(config, "mf", name, output, "MF", cast(int, config.mf.seed), name)
 
 
 def run_job(config: Config, method: str, env: str, seed: int, variant: str = "") -> Job:

@@ -27,6 +27,8 @@ PRESETS: dict[tuple[str, str], dict[Fidelity, Any]] = {
     ("vae", "noise"): {"released": "variance", "paper": "std"},
     ("vae", "shuffle"): {"released": False, "paper": True},
     ("mf", "validation"): {"released": "learns", "paper": "held_out"},
+    ("mf", "seed"): {"released": 2022, "paper": 2023},
+    ("mf", "discarded_draw"): {"released": True, "paper": False},
     ("wknn", "item_table"): {"released": "random", "paper": "mf"},
     ("wknn", "query_layout"): {"released": "dim_slot", "paper": "slot_dim"},
     ("wknn", "ranking_state"): {"released": "actor", "paper": "critic"},
@@ -174,7 +176,15 @@ class MFConfig(Section):
         "clicks, each user against the items that all users of a batch clicked, and keeps these "
         "users in the rows of the first training users (`learns`). Default: by `fidelity`.",
     )
-    seed: Seed = Field(2023, description="Seed of the factorisation: one for each environment.")
+    seed: Seed | None = Field(
+        None,
+        description="Seed of the factorisation: one for each environment. Default: by `fidelity`.",
+    )
+    discarded_draw: bool | None = Field(
+        None,
+        description="Whether a table of items x `dim` normal numbers is drawn and thrown away "
+        "before the tables of the factorisation are. Default: by `fidelity`.",
+    )
 
 
 class AgentConfig(Section):

@@ -24,7 +24,8 @@ def preset_of_baselines(fidelity: Fidelity) -> Overrides:
     """Options of the audited baselines under a preset; the simulator and GeMS stay as they are."""
     overrides: Overrides = {section: {} for section in AUDITED.values()}
     for (section, option), values in PRESETS.items():
-        if section in overrides:
+        # The seed of the factorisation, and what is drawn before its tables, are no faults.
+        if section in overrides and (section != "mf" or option == "validation"):
             overrides[section][option] = values[fidelity]
     return overrides
 

@@ -78,6 +78,8 @@ SPECIFIED = {
     ("agent", "belief_tables"): ("equal", "independent"),
     ("mf", "validation"): ("learns", "held_out"),
     ("training", "users"): ("shared", "by_seed"),
+    ("mf", "seed"): (2022, 2023),
+    ("mf", "discarded_draw"): (True, False),
 }
 
 

@@ -1,4 +1,4 @@
-"""The slate VAE and matrix factorisation: they learn, validate, keep the best, and resume."""
+"""The slate VAE: it learns, validates, keeps the best, and resumes."""
 
 import copy
 
@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 import torch
 from numerics import assert_equal_up_to_rounding, differentiated
-from torch import nn
 from torch.nn import functional
 
 from gems import registry
 from gems.config import build
 from gems.data import dataset, logging_policy
-from gems.embeddings.lazy_adam import LazyAdam
-from gems.embeddings.mf import BPR, Triples, factorise
-from gems.embeddings.table import load_items
 from gems.errors import GemsError
 from gems.lightning import best_weights
 from gems.rankers import vae_training
@@ -31,7 +27,6 @@ CONFIG = build(
         "simulator": {"turns": 20},
         "logging": {"users": 50},
         "vae": {"epochs": 3, "batch_slates": 32},
-        "mf": {"validate_every": 20, "patience": 1, "batch_pairs": 16, "learning_rate": 1e-2},
         "tracking": {"mode": "disabled"},
     }
 )
@@ -181,260 +176,6 @@ def test_a_vae_of_another_configuration_is_refused(data, tmp_path):
         load_ranker(path, 41, 32)
     with pytest.raises(GemsError, match="40 and 16 are needed"):
         load_ranker(path, 40, 16)
-
-
-HELD_OUT = CONFIG.mf.model_copy(update={"validation": "held_out"})
-MF_CONFIGS = pytest.mark.parametrize(
-    "config", [CONFIG.mf, HELD_OUT], ids=lambda config: config.validation
-)
-
-
-def train_mf(data, folder, config=CONFIG.mf):
-    factorise(data, config, folder / "mf.safetensors", folder / "state", "cpu", TRACKER)
-    return folder / "mf.safetensors"
-
-
-def between_validations(config, a_pass):
-    """Numbers of training batches, one after the other; as released they restart in each pass."""
-    waiting = 0
-    while True:
-        for number in range(1, a_pass + 1):
-            waiting += 1
-            if config.validation == "held_out":
-                validates = waiting == config.validate_every
-            elif a_pass < config.validate_every:
-                validates = number == a_pass
-            else:
-                validates = number % config.validate_every == 0
-            if validates:
-                yield waiting
-                waiting = 0
-
-
-def plain_loops(data, config):
-    """The best item table, and of each validation its loss and the training batches before it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = BPR(data, config)
-    users, items = (table.weight.detach().clone() for table in (model.users, model.items))
-    adam = torch.optim.Adam([users.requires_grad_(), items.requires_grad_()], config.learning_rate)
-
-    def loss_of(user, positive, negative, crossed, learns):
-        score = (
-            (lambda i: users[user] @ items[i].t())
-            if crossed
-            else (lambda i: (users[user] * items[i]).sum(1))
-        )
-        loss = -torch.log(torch.sigmoid(score(positive) - score(negative)) + 1e-7).mean()
-        if learns:
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-        return loss.item()
-
-    learns = config.validation == "learns"
-    size = 16 if learns else 65_536
-    a_pass, checks = (
-        -(-len(pairs[0]) // n) for pairs, n in ((model._training, 16), (model._validation, size))
-    )
-    counts = between_validations(config, a_pass)
-    losses, batches = [], [0]
-    while len(losses) < 2 or losses[-1] == min(losses):
-        if losses or not learns:
-            count = next(counts)
-            for batch in Triples(model._training, 40, 16, config.seed, batches[-1], count):
-                loss_of(*batch, crossed=False, learns=True)
-            batches.append(batches[-1] + count)
-        first = checks * len(losses) if learns else 0
-        checked = Triples(model._validation, 40, size, config.seed, first, checks)
-        found = [
-            (loss_of(*batch, crossed=learns, learns=learns), len(batch[0])) for batch in checked
-        ]
-        losses.append(sum(loss * n for loss, n in found) / sum(n for _, n in found))
-        if losses[-1] == min(losses):
-            best = items.detach().clone()
-    return best, losses, batches if learns else batches[1:]
-
-
-# A pass over the training pairs has 61 batches.
-@pytest.mark.parametrize(
-    ("config", "every"), [(CONFIG.mf, 20), (CONFIG.mf, 31), (CONFIG.mf, 10_000), (HELD_OUT, 45)]
-)
-def test_a_factorisation_is_that_of_plain_loops_with_a_dense_adam(
-    data, tmp_path, monkeypatch, config, every
-):
-    """The item table with the lowest validation loss; the batches alone are the same objects."""
-    config = config.model_copy(update={"learning_rate": 2e-3, "validate_every": every})
-    tracked = []
-    monkeypatch.setattr(TRACKER, "log", lambda values, step: tracked.append((step, values)))
-    path = train_mf(data, tmp_path, config)
-    best, losses, batches = plain_loops(data, config)
-    validated = [(step, values["val_loss"]) for step, values in tracked if "val_loss" in values]
-    assert [step for step, _ in validated] == batches
-    assert [loss for _, loss in validated] == pytest.approx(losses, abs=1e-4)
-    assert load_config(path)["best_batch"] == batches[losses.index(min(losses))]
-    torch.testing.assert_close(load_items(path, 40, config), best, rtol=0, atol=2e-5)
-
-
-def test_the_validation_before_training_counts_for_patience_and_for_the_best_table(
-    data, tmp_path, monkeypatch
-):
-    """Where training only makes the loss worse, as steps of that size do."""
-    config = CONFIG.mf.model_copy(update={"learning_rate": 3.0, "patience": 2})
-    tracked = []
-    monkeypatch.setattr(TRACKER, "log", lambda values, step: tracked.append((step, values)))
-    path = train_mf(data, tmp_path, config)
-    validated = {step: values["val_loss"] for step, values in tracked if "val_loss" in values}
-    assert list(validated) == [0, 20, 40]
-    assert min(validated, key=validated.get) == load_config(path)["best_batch"] == 0
-    assert load_config(path)["validation_loss"] == pytest.approx(validated[0])
-
-
-def test_a_lazy_adam_moves_rows_as_adam_does():
-    """Rows that are looked up often, seldom, at once and never; over more steps than any waits."""
-    torch.manual_seed(0)
-    sparse, dense = nn.Embedding(300, 4, sparse=True), nn.Embedding(300, 4)
-    dense.load_state_dict(sparse.state_dict())
-    before = sparse.weight.detach().clone()
-    lazy, adam = LazyAdam(sparse.weight, 1e-3), torch.optim.Adam(dense.parameters(), 1e-3)
-    for step in range(1500):
-        rows = torch.randint(0, (299, 5, 100)[step % 3], (8,))
-        gradient = torch.randn(8, 4)
-        lazy.settle(rows)
-        torch.testing.assert_close(sparse(rows), dense(rows), rtol=0, atol=2e-5)
-        for table, optimiser in ((sparse, lazy), (dense, adam)):
-            optimiser.zero_grad()
-            (table(rows) * gradient).sum().backward()
-            optimiser.step()
-    lazy.settle(torch.arange(300))
-    torch.testing.assert_close(sparse.weight, dense.weight, rtol=0, atol=2e-5)
-    assert torch.equal(sparse.weight[299], before[299])
-    assert (sparse.weight - before).abs().max() > 0.05
-
-
-def test_the_state_of_a_lazy_adam_is_saved_whole(tmp_path):
-    torch.manual_seed(0)
-    tables = [nn.Embedding(30, 4, sparse=True) for _ in range(2)]
-    tables[1].load_state_dict(tables[0].state_dict())
-    first, second = (LazyAdam(table.weight, 1e-3) for table in tables)
-
-    def learn(table, optimiser, step):
-        rows = torch.tensor([step, 2 * step])
-        optimiser.settle(rows)
-        optimiser.zero_grad()
-        table(rows).square().sum().backward()
-        optimiser.step()
-
-    for step in range(5):
-        learn(tables[0], first, step)
-    torch.save(first.state_dict(), tmp_path / "state")
-    second.load_state_dict(torch.load(tmp_path / "state"))
-    tables[1].load_state_dict(tables[0].state_dict())
-    for step in range(5, 12):
-        learn(tables[0], first, step)
-        learn(tables[1], second, step)
-    assert torch.equal(tables[0].weight, tables[1].weight)
-
-
-@pytest.mark.parametrize("killed_at", [25, 33])
-@MF_CONFIGS
-def test_a_killed_factorisation_resumes_bit_for_bit(data, tmp_path, monkeypatch, config, killed_at):
-    undisturbed = train_mf(data, tmp_path / "undisturbed", config)
-    step = BPR.training_step
-
-    def killed(self, batch):
-        if self.global_step == killed_at:
-            raise KeyboardInterrupt
-        return step(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(BPR, "training_step", killed)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            train_mf(data, tmp_path / "killed", config)
-    steps = []
-
-    def counted(self, batch):
-        steps.append(self.global_step)
-        return step(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(BPR, "training_step", counted)
-        resumed = train_mf(data, tmp_path / "killed", config)
-    assert steps[0] == 20
-    assert resumed.read_bytes() == undisturbed.read_bytes()
-    assert load_config(resumed) == load_config(undisturbed)
-
-
-def test_a_factorisation_killed_after_it_stopped_early_is_not_trained_further(
-    data, tmp_path, monkeypatch
-):
-    undisturbed = train_mf(data, tmp_path / "undisturbed")
-    tracked, again = [], []
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TRACKER, "log", lambda *row: tracked.append(row))
-        patch.setattr("gems.embeddings.mf.save_weights", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train_mf(data, tmp_path / "killed")
-    with monkeypatch.context() as patch:
-        patch.setattr(TRACKER, "log", lambda *row: again.append(row))
-        patch.setattr(BPR, "training_step", killed)
-        resumed = train_mf(data, tmp_path / "killed")
-    assert resumed.read_bytes() == undisturbed.read_bytes()
-    assert again == tracked != []
-
-
-def test_a_pass_over_the_pairs_draws_each_once(data):
-    model = BPR(data, CONFIG.mf)
-    pairs = model._training
-    a_pass = -(-len(pairs[0]) // 16)
-    batches = list(Triples(pairs, 40, 16, 0, a_pass, a_pass))
-    seen = sorted(
-        (int(u), int(i)) for users, items, _ in batches for u, i in zip(users, items, strict=True)
-    )
-    assert seen == sorted(zip(pairs[0].tolist(), pairs[1].tolist(), strict=True))
-
-
-def test_bpr_prefers_clicked_items_and_is_deterministic(data, tmp_path):
-    first, output = (train_mf(data, tmp_path / name) for name in ("a", "b"))
-    table = load_items(output, 40, CONFIG.mf)
-    assert table.shape == (40, 20)
-    assert first.read_bytes() == output.read_bytes()
-    described = load_config(output)
-    assert described["items"] == 40
-    assert described["validation_loss"] < 2
-    with pytest.raises(GemsError, match="41 are needed"):
-        load_items(output, 41, CONFIG.mf)
-    with pytest.raises(GemsError, match=r"made with mf\.validation learns; held_out is needed"):
-        load_items(output, 40, HELD_OUT)
-
-
-def test_bpr_trains_on_all_users_but_the_first(data):
-    model = BPR(data, HELD_OUT)
-    trained, validated = set(model._training[0].tolist()), set(model._validation[0].tolist())
-    assert max(validated) < 5 <= min(trained)
-    drawn = {int(user) for users, _, _ in model.train_dataloader() for user in users}
-    assert drawn <= trained
-    checked = [int(user) for users, _, _ in model.val_dataloader() for user in users]
-    assert sorted(checked) == sorted(model._validation[0].tolist())
-
-
-def test_as_released_training_users_take_the_rows_of_those_who_validate(data):
-    released, held_out = BPR(data, CONFIG.mf), BPR(data, HELD_OUT)
-    assert released._validation[0].tolist() == held_out._validation[0].tolist()
-    assert released._training[0].tolist() == (held_out._training[0] - 5).tolist()
-    assert released._training[0].min() == 0
-
-
-def test_a_dataset_without_clicks_is_one_sentence(data, tmp_path):
-    slates = np.zeros((5, 4, 10), dtype=np.int16)
-    silent = np.zeros((5, 4, 10), dtype=np.bool_)
-    dataset.write(tmp_path / "silent", 5, 4, [(slates, silent)], {"items": 40})
-    with pytest.raises(GemsError, match="has no click"):
-        BPR(dataset.read(tmp_path / "silent"), CONFIG.mf)
 
 
 def test_best_weights_are_cut_to_their_prefix(tmp_path):

@@ -90,6 +90,8 @@ class BPR(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self._config, self._n_items = config, data.meta["items"]
+        if config.discarded_draw:
+            nn.Embedding(self._n_items, config.dim)
         self.users = nn.Embedding(data.users, config.dim, sparse=True)
         self.items = nn.Embedding(self._n_items, config.dim)
         nn.init.xavier_uniform_(self.users.weight)
@@ -114,7 +116,8 @@ class BPR(pl.LightningModule):
         return -torch.log(torch.sigmoid(margin) + 1e-7).mean()
 
     def _batches(self, pairs: Pairs, size: int, first: int, count: int) -> Triples:
-        return Triples(pairs, self._n_items, size, self._config.seed, first, count)
+        seed = cast(int, self._config.seed)
+        return Triples(pairs, self._n_items, size, seed, first, count)
 
     def train_dataloader(self) -> DataLoader:
         """The batches up to the next validation."""
@@ -220,7 +223,7 @@ def factorise(
     }
     checkpoints = state / value_digest(described)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(cast(int, config.seed))
         model = BPR(data, config)
     fit(
         model,
