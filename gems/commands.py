@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gems import jobs, provenance, registry, variants
 from gems.attempt import Attempt, now
-from gems.config import Config, load, needs
+from gems.config import Config, factorised_values, load, needs
 from gems.errors import GemsError
 from gems.paths import Layout
 from gems.provenance import Stage, Subject
@@ -84,24 +84,44 @@ def pretrain_command(args: Arguments) -> None:
 
 
 def mf_command(args: Arguments) -> None:
-    """Factorise the logged clicks of an environment."""
+    """Factorise the logged clicks of an environment, or take its item table from a file."""
+    config = load(args.config)
+    registry.environment(args.env)
+    if args.env in config.mf.files:
+        _import_table(config, args)
+        return
     from gems.embeddings.mf import factorise
     from gems.tracking import Tracker
 
-    config = load(args.config)
     layout = Layout(Path(config.results))
     folder = _dataset_folder(layout, args)
     job = jobs.mf_job(config, args.env)
     name, tags = f"MF_{job.name}_seed{config.mf.seed}", ["MF", args.env, f"seed_{config.mf.seed}"]
-    described = config.sections("mf") | {"environment": args.env}
+    described = factorised_values(config) | {"environment": args.env}
     output = args.output or job.output
     with Attempt(job.state) as attempt, jobs.running(job):
         data = _dataset(folder, args)
         with Tracker(config.tracking, name, tags, described, job.state) as tracker:
             factorise(data, config.mf, output, attempt.folder, config.device, tracker)
-        subject = Subject("mf", environment=args.env, validation=str(config.mf.validation))
         inputs, outputs = [data.folder / "dataset.json"], [output, output.with_suffix(".json")]
-        _record(output, subject, config, inputs, outputs, attempt)
+        _record(output, Subject.of_mf(args.env, config), config, inputs, outputs, attempt)
+
+
+def _import_table(config: Config, args: Arguments) -> None:
+    """Take the item table of an environment from the file that the configuration names."""
+    from gems.embeddings.imported import import_table
+
+    job = jobs.mf_job(config, args.env)
+    source, output = Path(config.mf.files[args.env]), args.output or job.output
+    if args.dataset is not None:
+        raise GemsError(
+            f"mf.files names {source} for {args.env}; leave that out to factorise a --dataset."
+        )
+    with Attempt(job.state) as attempt, jobs.running(job):
+        import_table(source, config.items.count, output)
+        outputs = [output, output.with_suffix(".json")]
+        subject = Subject.of_mf(args.env, config)
+        _record(output, subject, config, [source], outputs, attempt, trained=False)
 
 
 def train_command(args: Arguments) -> None:

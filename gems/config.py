@@ -109,6 +109,9 @@ class Config(Section):
         for name in self.items.files:
             if name not in registry.EMBEDDINGS:
                 raise ValueError(unknown("embedding in items.files", name, registry.EMBEDDINGS))
+        for name in self.mf.files:
+            if name not in registry.ENVIRONMENTS:
+                raise ValueError(unknown("environment in mf.files", name, registry.ENVIRONMENTS))
         for field in ("methods", "environments", "seeds"):
             _distinct(field, getattr(self, field))
         for field in ("seeds", "figure3_environments", "betas", "lambdas", "audit_environments"):
@@ -148,13 +151,32 @@ def items_values(embedding: str, config: Config) -> dict[str, Any]:
     return {"items": values}
 
 
-def run_values(method: str, config: Config) -> dict[str, Any]:
-    """What a run of a method reads of the configuration, every option resolved."""
+def imported_values(env: str, config: Config) -> dict[str, Any]:
+    """What the import of an item table reads of the configuration: its file, the items."""
+    files = {name: file for name, file in config.mf.files.items() if name == env}
+    return {"mf": {"files": files}, "items": {"count": config.items.count}}
+
+
+def factorised_values(config: Config) -> dict[str, Any]:
+    """What a factorisation reads of the configuration: nothing of imported item tables."""
+    return {"mf": config.sections("mf")["mf"] | {"files": {}}}
+
+
+def run_values(method: str, config: Config, env: str = "") -> dict[str, Any]:
+    """What a run of a method reads of the configuration, every option resolved.
+
+    With ``env`` only what concerns a run in that environment: of the item tables its own, and
+    where that is imported nothing of the factorisation.
+    """
     entry = registry.method(method)
     if not entry.trained:
         tested = {"test_users": config.training.test_users, "users": config.training.users}
         return config.sections("simulator", *entry.sections) | {"training": tested}
-    return config.sections("simulator", "training", *entry.sections, *needs(method, config))
+    values = config.sections("simulator", "training", *entry.sections, *needs(method, config))
+    if env and "mf" in values:
+        imported = imported_values(env, config)["mf"]
+        values["mf"] = imported if imported["files"] else factorised_values(config)["mf"]
+    return values
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -52,8 +52,14 @@ class Layout:
         return self.root / ".state" / kind / name
 
 
-def mf_suffix(validation: str | None) -> str:
-    """What follows the environment in the name of a factorisation validated otherwise."""
+def mf_suffix(validation: str | None, file: str | None = None) -> str:
+    """What follows the environment in the name of an item table: how it was made, if not so.
+
+    That is by a factorisation with a validation that learns. ``file`` is what a table that was not
+    factorised at all is taken from.
+    """
+    if file is not None:
+        return "_file"
     return "" if validation == "learns" else f"_{validation}"
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from gems import registry, variants
 from gems.attempt import now
-from gems.config import Config, items_values, run_values
+from gems.config import Config, factorised_values, imported_values, items_values, run_values
 from gems.digest import code_digest
 from gems.errors import GemsError, unknown
 from gems.files import relative, write_json
@@ -44,7 +44,8 @@ class Subject:
         method: key of ``registry.METHODS``, for runs.
         seed: of a run or a slate VAE.
         vae: options of the slate VAE that are part of the name of the result.
-        validation: of an item table: option that is part of its name.
+        validation: of a factorised item table: option that is part of its name; "" for one that
+            is imported.
         variant: key of ``variants.VARIANTS``, for a run that is no main run.
         name: of a table or figure of ``analysis.catalogue``.
     """
@@ -58,6 +59,17 @@ class Subject:
     validation: str = ""
     variant: str = ""
     name: str = ""
+
+    @property
+    def _imported(self) -> bool:
+        return self.stage == "mf" and not self.validation
+
+    @classmethod
+    def of_mf(cls, environment: str, config: Config) -> "Subject":
+        """An item table, factorised or imported."""
+        imported = environment in config.mf.files
+        validation = "" if imported else str(config.mf.validation)
+        return cls("mf", environment=environment, validation=validation)
 
     @classmethod
     def of_vae(cls, environment: str, seed: int, config: Config) -> "Subject":
@@ -90,6 +102,8 @@ class Subject:
             return code_digest(*catalogue.modules(named[self.name]))
         if self.method is not None:
             return code_digest(*registry.run_modules(registry.method(self.method)))
+        if self._imported:
+            return code_digest("gems.embeddings.imported")
         return code_digest(*MODULES[self.stage])
 
     def values(self, config: Config) -> dict[str, Any]:
@@ -103,9 +117,14 @@ class Subject:
         if self.embedding is not None:
             return items_values(self.embedding, config)
         if self.method is not None:
-            values = run_values(self.method, variants.apply(config, self.method, self.variant))
+            varied = variants.apply(config, self.method, self.variant)
+            values = run_values(self.method, varied, str(self.environment))
         elif self.stage == "dataset":
             values = config.sections("simulator", "logging")
+        elif self._imported:
+            values = imported_values(str(self.environment), config)
+        elif self.stage == "mf":
+            values = factorised_values(config)
         else:
             values = config.sections(self.stage)
         if self.vae:

@@ -185,6 +185,13 @@ class MFConfig(Section):
         description="Whether a table of items x `dim` normal numbers is drawn and thrown away "
         "before the tables of the factorisation are. Default: by `fidelity`.",
     )
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        description="Files (.npy, or .pt or .safetensors holding one tensor; one row for each "
+        "item) to take the item tables of the named environments from, instead of factorising. "
+        "No other option of this section then concerns these environments, and the audit of the "
+        "baselines takes the file for the table as released.",
+    )
 
 
 class AgentConfig(Section):

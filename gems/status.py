@@ -54,8 +54,9 @@ class Row:
 def jobs(config: Config) -> Iterator[Job]:
     """Every job that the configuration asks for: datasets, VAEs, factorisations, runs."""
     wanted = {name for method in config.methods for name in needs(method, config)}
-    if wanted:
-        yield from (dataset_job(config, env) for env in config.environments)
+    for env in config.environments:
+        if "vae" in wanted or ("mf" in wanted and env not in config.mf.files):
+            yield dataset_job(config, env)
     if "vae" in wanted:
         yield from (vae_job(config, e, seed) for e in config.environments for seed in config.seeds)
     if "mf" in wanted:

@@ -27,6 +27,8 @@ def preset_of_baselines(fidelity: Fidelity) -> Overrides:
         # The seed of the factorisation, and what is drawn before its tables, are no faults.
         if section in overrides and (section != "mf" or option == "validation"):
             overrides[section][option] = values[fidelity]
+    if fidelity == "paper":
+        overrides["mf"]["files"] = {}  # an imported item table stands for the released one
     return overrides
 
 
@@ -62,17 +64,20 @@ def apply(config: Config, method: str, variant: str) -> Config:
     return build(values)
 
 
-def needed(config: Config, method: str, variant: str) -> str:
-    """``variant``, or "" if the main run of ``config`` is that already."""
-    changed = run_values(method, apply(config, method, variant))
-    return "" if changed == run_values(method, config) else variant
+def needed(config: Config, method: str, variant: str, env: str = "") -> str:
+    """``variant``, or "" if the main run of ``config`` (in ``env``) is that already."""
+    changed = run_values(method, apply(config, method, variant), env)
+    return "" if changed == run_values(method, config, env) else variant
 
 
 def baseline_fidelity(method: str, values: dict[str, Any]) -> Fidelity | None:
     """Preset that the configuration ``values`` of a run of an audited method follow, if one."""
     section = AUDITED[method]
+    if values.get(section, {}).get("files"):
+        return "released"
     for fidelity in ("released", "paper"):
         options = preset_of_baselines(fidelity)[section]
+        options.pop("files", None)
         if all(values.get(section, {}).get(name) == value for name, value in options.items()):
             return fidelity
     return None

@@ -125,7 +125,8 @@ class _Check:
         return self._known[path]
 
     def _made_otherwise(self, record: Record) -> list[str]:
-        code = self._code(stage=record.stage, method=record.method, name=record.name)
+        named = ("stage", "method", "name", "validation")
+        code = self._code(**{name: getattr(record, name) for name in named})
         found = [] if record.code == code else ["other code"]
         now, then = (flat(v) for v in (record.subject.values(self._config), record.config))
         differ = [

@@ -156,6 +156,7 @@ def test_a_mistyped_option_is_told_with_the_nearest_valid_one(values, typed, nea
         ({"environments": ["focused-topdown"]}, "focused-topdown", "focused_topdown"),
         ({"environments": ["diffuse_mixed"]}, "diffuse_mixed", "diffuse_mix"),
         ({"items": {"files": {"focussed": "a.npy"}}}, "focussed", "focused"),
+        ({"mf": {"files": {"focused_mixed": "a.npy"}}}, "focused_mixed", "focused_mix"),
     ],
 )
 def test_an_unknown_name_is_told_with_the_nearest_valid_one(values, typed, nearest):

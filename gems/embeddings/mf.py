@@ -216,7 +216,7 @@ def factorise(
     """
     set_up_process()
     described = {
-        "mf": config.model_dump(mode="json"),
+        "mf": config.model_dump(mode="json", exclude={"files"}),
         "items": data.meta["items"],
         "dataset": data.meta,
         "code": code_digest(__name__),

@@ -90,7 +90,7 @@ class Run:
             "seed": self.seed,
             "variant": self.variant,
             "inputs": {name: str(path) for name, path in self.inputs.items()},
-            "config": run_values(self.method, self.config),
+            "config": run_values(self.method, self.config, self.environment),
         }
 
     def subject(self) -> provenance.Subject:

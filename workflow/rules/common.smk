@@ -27,6 +27,7 @@ LAYOUT = Layout(Path(CONFIG.results))
 LOGS = LAYOUT.root / "logs"
 BENCHMARKS = LAYOUT.root / "benchmarks"
 MF = LAYOUT.mf("{env}", "{suffix}")
+IMPORTED = LAYOUT.mf("{env}", mf_suffix(None, "any file"))
 VALIDATIONS = {mf_suffix(name): name for name in get_args(Validation)}
 RUN = LAYOUT.run("{method}_{env}{vae}_seed{seed}{variant}")
 TABLE2 = LAYOUT.root / "table2.csv"
@@ -71,9 +72,26 @@ def vae_config(wildcards):
     return json.dumps(values, sort_keys=True)
 
 
+def imported_table(wildcards):
+    """The file that the configuration names for the item table of an environment."""
+    source = CONFIG.mf.files.get(wildcards.env)
+    if source is None:
+        raise WorkflowError(f"mf.files names no item table for {wildcards.env}.")
+    if not Path(source).is_file():
+        raise WorkflowError(
+            f"The item table {source}, which mf.files names for {wildcards.env}, does not exist."
+        )
+    return source
+
+
+def imported_config(wildcards):
+    """What the import of an item table reads of the configuration."""
+    return json.dumps(options.imported_values(wildcards.env, CONFIG), sort_keys=True)
+
+
 def mf_config(wildcards):
     """What a factorisation reads of the configuration and of its own name."""
-    values = CONFIG.sections("mf")
+    values = options.factorised_values(CONFIG)
     values["mf"]["validation"] = VALIDATIONS[wildcards.suffix]
     return json.dumps(values, sort_keys=True)
 
@@ -152,14 +170,17 @@ def inputs_of_run(wildcards):
         inputs["vae"] = LAYOUT.vae(wildcards.env, *vae.values(), wildcards.seed)
         inputs["vae_config"] = inputs["vae"].with_suffix(".json")
     if "mf" in needs:
-        validation = varied(wildcards).mf.validation
-        inputs["mf"] = LAYOUT.mf(wildcards.env, mf_suffix(validation))
+        mf = varied(wildcards).mf
+        suffix = mf_suffix(mf.validation, mf.files.get(wildcards.env))
+        inputs["mf"] = LAYOUT.mf(wildcards.env, suffix)
     return inputs
 
 
 def config_of_run(wildcards):
     """What the run reads of the configuration."""
-    values = options.run_values(SLUGS[wildcards.method], varied(wildcards))
+    values = options.run_values(
+        SLUGS[wildcards.method], varied(wildcards), wildcards.env
+    )
     if vae := vae_of_run(wildcards):
         values["vae"] |= vae
     return json.dumps(values, sort_keys=True)

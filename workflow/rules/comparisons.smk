@@ -13,11 +13,11 @@ def runs_of(methods, environments, seeds, variant="", vaes=None):
     """Folders of runs; those of a variant that the configuration itself follows are main runs."""
     vaes = vaes or [(CONFIG.vae.beta, CONFIG.vae.lambda_click)]
     suffixes = {
-        method: variants.needed(CONFIG, method, variant) if variant else ""
-        for method in methods
+        (method, env): variants.needed(CONFIG, method, variant, env) if variant else ""
+        for method, env in product(methods, environments)
     }
     return [
-        LAYOUT.run(run_name(method, env, seed, *vae, suffixes[method]))
+        LAYOUT.run(run_name(method, env, seed, *vae, suffixes[method, env]))
         for method, env, seed, vae in product(methods, environments, seeds, vaes)
     ]
 

@@ -63,3 +63,30 @@ rule mf:
     shell:
         "gems mf --env {wildcards.env} --dataset {params.folder:q} --output {output.weights:q}"
         " --config {params.config:q} --config {params.runtime:q} > {log:q} 2>&1"
+
+
+rule mf_file:
+    """Take the item table of an environment from the file that the configuration names."""
+    input:
+        imported_table,
+    output:
+        weights=IMPORTED,
+        config=IMPORTED.with_suffix(".json"),
+        provenance=IMPORTED.with_suffix(".provenance.json"),
+    log:
+        LOGS / "mf" / "{env}_file.log",
+    benchmark:
+        BENCHMARKS / "mf" / "{env}_file.tsv"
+    conda:
+        "../envs/gems.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=imported_config,
+        runtime=runtime_options,
+        code=code_digest("gems.embeddings.imported"),
+    shell:
+        "gems mf --env {wildcards.env} --output {output.weights:q}"
+        " --config {params.config:q} --config {params.runtime:q} > {log:q} 2>&1"
