@@ -209,6 +209,16 @@ CASES = {
         runs("SAC+TopK-MF", "SAC+GeMS"),
         True,
     ),
+    "patience of matrix factorisation": (
+        configure(mf={"patience": 2}),
+        MF | runs("SAC+TopK-MF"),
+        True,
+    ),
+    "another environment's item table from a file": (
+        configure(mf={"files": {"focused_topdown": "other.npy"}}),
+        set(),
+        False,
+    ),
     "a new seed": (
         configure(seeds=[*SEEDS, 3]),
         {("vae", None, 3)} | runs(*TINY["methods"], seeds=[3]),
