@@ -28,10 +28,16 @@ def save_models(folder):
         save_weights(folder / f"mf{dim}.safetensors", {"items": torch.randn(N_ITEMS, dim)}, {})
 
 
-def learner_of(method, models, fidelity="released", environment="focused_divpen", dim=20):
-    """An untrained learner and its simulator; ``models`` is the folder of ``save_models``."""
-    changed = {"simulator": {"turns": TURNS}, "slateq": {"epsilon_start": 0}}
-    config = build({"fidelity": fidelity, "agent": {"embedding_dim": dim}, **changed})
+def learner_of(
+    method, models, fidelity="released", environment="focused_divpen", dim=20, **options
+):
+    """An untrained learner and its simulator; ``models`` is the folder of ``save_models``.
+
+    Sections of the configuration may be given as ``options``.
+    """
+    changed = {"simulator": {"turns": TURNS}, "slateq": {"epsilon_start": 0}, **options}
+    changed["agent"] = {"embedding_dim": dim, **options.get("agent", {})}
+    config = build({"fidelity": fidelity, **changed})
     files = {"vae": models / "vae.safetensors", "mf": models / f"mf{dim}.safetensors"}
     catalogue = items.generate(5, "focused", N_ITEMS, 1.0)
     simulator = Simulator(catalogue, registry.environment(environment), config.simulator)
