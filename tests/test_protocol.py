@@ -197,16 +197,20 @@ def test_a_batch_drawn_after_the_episode_may_hold_it_and_may_repeat(tmp_path):
 
 
 @BATCH_DRAWN
-def test_all_kept_episodes_are_drawn_equally_often(tmp_path, batch_drawn):
+def test_all_kept_episodes_are_drawn_equally_often_and_anew_each_time(tmp_path, batch_drawn):
     learner = SpyLearner()
     options = {"batch_drawn": batch_drawn, "batch_episodes": 3, "replay_episodes": 6}
     train(learner, tmp_path, episodes=400, validate_every=400, **options)
     newest = 1 if batch_drawn == "before_episode" else 0
     batches = list(enumerate(learner.batches(), start=newest))[6:]
-    counts = np.bincount([episode - number for episode, batch in batches for number in batch])
-    expected = 3 * len(batches) / 6
-    assert len(counts) == 6 + newest
-    assert (abs(counts[newest:] - expected) < 5 * np.sqrt(expected)).all()
+    drawn = [(episode, number) for episode, batch in batches for number in batch]
+    ages = np.bincount([episode - number - newest for episode, number in drawn])
+    places = np.bincount([number % 6 for _, number in drawn])
+    expected = len(drawn) / 6
+    for counts in (ages, places):
+        assert len(counts) == 6
+        assert (abs(counts - expected) < 5 * np.sqrt(expected)).all()
+    assert len({tuple(number % 6 for number in batch) for _, batch in batches}) > 50
 
 
 @BATCH_DRAWN

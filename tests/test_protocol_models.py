@@ -110,6 +110,18 @@ def test_the_first_users_validate_and_all_others_train(data, fraction, shuffle):
         assert torch.equal(trained, expected[split:])
 
 
+def test_every_parameter_learns_by_adam_from_batches_of_the_size_asked_for(data):
+    training = VAETraining(vae_of(learning_rate=0.02, batch_slates=50), data, seed=7)
+    optimiser = training.configure_optimizers()
+    (group,) = optimiser.param_groups
+    assert isinstance(optimiser, torch.optim.Adam)
+    assert group["lr"] == 0.02
+    assert {id(p) for p in group["params"]} == {id(p) for p in training.vae.parameters()}
+    sizes = [len(slates) for slates, _ in training.train_dataloader()]
+    assert sizes == [50] * (len(sizes) - 1) + [36 * TURNS % 50]
+    assert len(sizes) == training.batches
+
+
 LOSSES = Losses(*torch.zeros(4))
 
 
