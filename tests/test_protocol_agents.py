@@ -174,6 +174,7 @@ def test_reinforce_explores_with_replacement(models, n):
     learner.policy.net.last.bias.data[[7, 9]] = torch.tensor([1.0, 3.0]).log()
     slates = rollout(learner.policy, simulator, n, "explore", 3, "two").slates[:, 1:]
     share, draws = (slates == 9).mean(), slates.size
+    assert (slates == 9).all(axis=-1).mean() < 0.5
     assert set(slates.flatten().tolist()) == {7, 9}
     assert abs(share - 0.75) < 5 * (0.75 * 0.25 / draws) ** 0.5
 
@@ -227,13 +228,13 @@ def test_updates_do_not_change_epsilon_by_episodes(models):
 
 @pytest.mark.parametrize("n", [1, 8])
 def test_slateq_shows_a_whole_random_slate_with_epsilon(models, n):
-    """Two policies that like opposite items agree on random slates only."""
     learner, simulator = learner_of("SlateQ", models, slateq={"epsilon_start": 0.5})
     policy = learner.policy
     policy.clicks.sharpness = 0.0  # all items are equally relevant
     policy.net.last.weight.data.zero_()
     policy.net.last.bias.data[:] = torch.arange(N_ITEMS, 0, -1.0)
-    slates = rollout(policy, simulator, n, "explore", 3, "epsilon").slates[:, 1:]
+    episodes = [rollout(policy, simulator, n, "explore", 3, number) for number in range(8 // n)]
+    slates = np.concatenate([episode.slates[:, 1:] for episode in episodes])
     best = (slates == np.arange(10)).all(axis=-1)
     assert abs(best.mean() - 0.5) < 5 * (0.25 / best.size) ** 0.5
     assert is_uniform(slates[~best], N_ITEMS)
