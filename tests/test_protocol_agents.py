@@ -88,17 +88,17 @@ def test_exploring_differs_by_the_stream_and_from_acting_greedily(models, method
     assert (first[:, 1:] != greedy[:, 1:]).any()
 
 
-@pytest.mark.parametrize("mode", ["greedy", "random"])
+@pytest.mark.parametrize("fidelity", ["released", "paper"])
 @pytest.mark.parametrize("method", TRAINED)
 @torch.inference_mode()
-def test_new_users_are_met_as_if_there_had_been_no_others(models, method, mode):
-    learner, simulator = learner_of(method, models)
+def test_new_users_are_met_as_if_there_had_been_no_others(models, method, fidelity):
+    learner, simulator = learner_of(method, models, fidelity)
     policy, chosen = learner.policy, []
     for _ in range(2):
         seen, draws = observed(simulator), generator()
         policy.begin(4)
         for _ in range(3):
-            decision = policy.act(seen, mode, draws)
+            decision = policy.act(seen, "greedy", draws)
             chosen.append(decision.slates)
             seen = simulator.step(decision.slates.numpy())
     for before, after in zip(chosen[:3], chosen[3:], strict=True):
