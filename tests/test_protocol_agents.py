@@ -220,7 +220,7 @@ def test_epsilon_by_updates_starts_with_the_first(models):
 
 def test_updates_do_not_change_epsilon_by_episodes(models):
     learner, simulator = slateq_of(models, "episodes", epsilon_decay=2.0)
-    learner.start_episode(1)
+    learner.start_episode(5)
     before = float(learner.policy.epsilon)
     learner.update(batch_of(learner, simulator), generator())
     assert float(learner.policy.epsilon) == before
@@ -237,6 +237,7 @@ def test_slateq_shows_a_whole_random_slate_with_epsilon(models, n):
     slates = np.concatenate([episode.slates[:, 1:] for episode in episodes])
     best = (slates == np.arange(10)).all(axis=-1)
     assert abs(best.mean() - 0.5) < 5 * (0.25 / best.size) ** 0.5
+    assert len(np.unique(best.mean(axis=0))) > 2  # users explore each on their own
     assert is_uniform(slates[~best], N_ITEMS)
     greedy = rollout(policy, simulator, n, "greedy", 3, "epsilon").slates[:, 1:]
     assert (greedy == np.arange(10)).all()
