@@ -390,7 +390,7 @@ def test_the_errors_of_pytorch_and_numpy_for_memory_are_known():
 
 
 def test_an_error_of_the_code_keeps_its_traceback(gems, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr("gems.training.loop.rollout", broken)

@@ -135,10 +135,11 @@ def test_pretrained_models_track_their_losses(gems):
     assert config["vae.batch_slates"] == 4
     assert set(values["val_total"]) == {90, 180}
     assert set(values["train_total"]) == set(values["batches_per_second"]) == {50, 100, 150}
-    gems("mf", "--env", "focused_mix", config={"tracking": {"mode": "offline", "folder": "mf"}})
+    config = {"tracking": {"mode": "offline", "folder": "mf"}, "mf": {"seed": 3, "batch_pairs": 2}}
+    gems("mf", "--env", "focused_mix", config=config)
     start, values, _, _ = tracked(Path("mf"))
-    assert start.name == "MF_focused_mix_seed2023"
-    assert list(start.tags) == ["MF", "focused_mix", "seed_2023"]
+    assert start.name == "MF_focused_mix_seed3"
+    assert list(start.tags) == ["MF", "focused_mix", "seed_3"]
     assert values["val_loss"]
     assert values["train_loss"]
 
