@@ -162,7 +162,7 @@ def train_command(args: Arguments) -> None:
 
 
 def evaluate_command(args: Arguments) -> None:
-    """Test the policy of a finished run on fresh users and print the metrics as JSON."""
+    """Test the policy of a finished run, on its own test users or others; print metrics as JSON."""
     from gems.training.run import evaluate
 
     metrics = evaluate(args.run, args.users, args.seed)

@@ -87,7 +87,7 @@ def vae_job(config: Config, env: str, seed: int) -> Job:
 
 def mf_job(config: Config, env: str) -> Job:
     """Matrix factorisation of an environment, or the import of its item table."""
-    suffix = mf_suffix(config.mf.validation, config.mf.files.get(env))
+    suffix = mf_suffix(config.mf.validation, env in config.mf.files)
     output, name = Layout(Path(config.results)).mf(env, suffix), f"{env}{suffix}"
     return _job(config, "mf", name, output, "MF", cast(int, config.mf.seed), name)
 

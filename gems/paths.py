@@ -52,13 +52,12 @@ class Layout:
         return self.root / ".state" / kind / name
 
 
-def mf_suffix(validation: str | None, file: str | None = None) -> str:
-    """What follows the environment in the name of an item table: how it was made, if not so.
+def mf_suffix(validation: str | None, imported: bool = False) -> str:
+    """What follows the environment in the name of an item table.
 
-    That is by a factorisation with a validation that learns. ``file`` is what a table that was not
-    factorised at all is taken from.
+    ``_file`` if it was imported, else how it was validated, if not by a validation that learns.
     """
-    if file is not None:
+    if imported:
         return "_file"
     return "" if validation == "learns" else f"_{validation}"
 

@@ -21,7 +21,10 @@ Overrides = dict[str, dict[str, Any]]
 
 
 def preset_of_baselines(fidelity: Fidelity) -> Overrides:
-    """Options of the audited baselines under a preset; the simulator and GeMS stay as they are."""
+    """Options of the audited baselines under a preset.
+
+    The simulator stays as it is, and so do options that SAC+GeMS reads too.
+    """
     overrides: Overrides = {section: {} for section in AUDITED.values()}
     for (section, option), values in PRESETS.items():
         # The seed of the factorisation, and what is drawn before its tables, are no faults.

@@ -27,12 +27,12 @@ def played(method, models, **options):
 
 def observations(episode: Episodes):
     """What the policy saw before each of its slates."""
-    bored_then = np.zeros((1, 10), dtype=np.bool_)
+    was_bored = np.zeros((1, 10), dtype=np.bool_)
     for turn in range(TURNS):
         users, bored = (p[:, turn] if p.shape[2] else None for p in (episode.users, episode.bored))
         slates, clicks = episode.slates[:, turn].astype(np.int64), episode.clicks[:, turn]
-        yield Observation(slates, clicks, users, bored, bored_then)
-        bored_then = bored
+        yield Observation(slates, clicks, users, bored, was_bored)
+        was_bored = bored
 
 
 def slates_of(episode):

@@ -13,7 +13,7 @@ from gems import status, variants
 from gems.cli import main
 from gems.config import build, run_values
 from gems.provenance import Subject
-from gems.weights import load_weights
+from gems.weights import load_weights, save_weights
 
 WRITERS = {
     "npy": lambda table, path: np.save(path, table.numpy()),
@@ -142,7 +142,7 @@ def test_a_run_asks_for_the_import_and_refuses_the_table_of_another_file(by_hand
     assert by_hand("mf", *WHERE, **named(tmp_path, "npy"))[0] == 0
     code, error = by_hand(*train, **named(tmp_path, "pt"))
     assert code == 2
-    assert "table.npy, which mf.files does not name" in error
+    assert "table.npy, but mf.files names" in error
     code, error = by_hand(*train)
     assert code == 2
     assert "focused_mix.safetensors does not exist" in error
@@ -213,3 +213,13 @@ def test_the_workflow_makes_no_dataset_where_a_file_is_named(table, tmp_path):
     moved = {"mf": {"files": {"focused_mix": "moved.npy"}}, "results": "none yet"}
     told = run("-n", check=False, **moved)
     assert "The item table moved.npy, which mf.files names for focused_mix, does not exist" in told
+
+
+def test_a_table_that_was_not_imported_from_the_named_file_is_refused(by_hand, table, tmp_path):
+    by_hand("items", "--embedding", "focused")
+    save_weights(tmp_path / "own.safetensors", {"items": table}, {})
+    train = ["train", "--method", "SAC+TopK-MF", *WHERE, "--seed", "3"]
+    own = ["--mf", str(tmp_path / "own.safetensors")]
+    code, error = by_hand(*train, *own, **named(tmp_path, "npy"))
+    assert code == 2
+    assert "own.safetensors was not imported, but mf.files names" in error

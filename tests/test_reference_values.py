@@ -146,6 +146,16 @@ def test_whether_the_published_value_lies_in_our_interval(tmp_path, returns, wit
     assert row["within_interval"] == within
 
 
+def test_a_value_that_agrees_to_its_published_decimal_is_within_an_interval_of_0(tmp_path):
+    for number, (mean, within) in enumerate(((107.742, "True"), (107.762, "False"))):
+        folder = tmp_path / str(number)
+        runs = [write_run(folder, "ShortTermOracle", "focused_topdown", mean, s) for s in (1, 2)]
+        (row,) = versus(runs, folder)
+        assert (float(row["half_width"]), row["within_interval"]) == (0, within)
+        table("table2", runs, folder)
+        assert "An interval of 0" in (folder / "table2.md").read_text()
+
+
 def test_one_seed_cannot_tell_whether_the_published_value_is_within(tmp_path):
     paths = [write_run(tmp_path, "SAC+GeMS", "focused_topdown", 305.3)]
     (row,) = versus(paths, tmp_path)

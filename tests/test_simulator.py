@@ -1,6 +1,7 @@
 """Users click, drift and get bored as Section 1 of the specification says."""
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -466,3 +467,13 @@ def test_returns_on_the_released_embeddings_are_those_of_the_released_simulator(
     mean, error = MEASURED[env, policy]
     joint = math.hypot(error, returns.std(ddof=1) / math.sqrt(n))
     assert returns.mean() == pytest.approx(mean, abs=3 * joint)
+
+
+def test_an_observation_tells_the_boredom_of_its_own_turn_and_of_the_next(simulator):
+    sim = simulator()
+    first = sim.reset(20, np.random.default_rng(0))
+    seen = [first, *(sim.step(sim.oracle_slates()) for _ in range(15))]
+    assert not seen[0].was_bored.any()
+    for before, after in pairwise(seen):
+        np.testing.assert_array_equal(after.was_bored, before.bored)
+    assert any((one.was_bored != one.bored).any() for one in seen)

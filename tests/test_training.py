@@ -194,6 +194,15 @@ def test_the_checkpoint_with_the_best_validation_return_is_tested(inputs, tmp_pa
     assert len(more["test_returns"]) == 30
 
 
+def test_a_run_of_an_earlier_version_with_other_test_users_is_not_evaluated(inputs, tmp_path):
+    folder = execute_in(run_of("Random", inputs), tmp_path)
+    described = json.loads((folder / "policy.json").read_text())
+    del described["config"]["training"]["users"]
+    (folder / "policy.json").write_text(json.dumps(described))
+    with pytest.raises(GemsError, match=r"made by an earlier version.*make it again"):
+        evaluate(folder, None, None)
+
+
 def test_all_methods_meet_the_same_test_users(inputs):
     first = []
     for method in ("Random", "ShortTermOracle"):

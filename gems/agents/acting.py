@@ -132,7 +132,7 @@ class Seen(NamedTuple):
     clicks: NDArray[np.bool_]
     user: Array
     bored: NDArray[np.bool_]
-    bored_then: NDArray[np.bool_]
+    was_bored: NDArray[np.bool_]
 
 
 def choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action: Any) -> None:
@@ -220,11 +220,11 @@ def play_episode(
     states = np.zeros((2, arrays.belief.bias.shape[1]), dtype=np.float32)
     room = room_for(catalogue)
     scores = np.empty(slates.shape[1], dtype=np.float32)
-    bored_then = np.zeros_like(users.bored[0])
+    was_bored = np.zeros_like(users.bored[0])
     for turn in range(len(draws)):
-        seen = Seen(slates[turn], clicks[turn], users.embedding[0], users.bored[0], bored_then)
+        seen = Seen(slates[turn], clicks[turn], users.embedding[0], users.bored[0], was_bored)
         choose(arrays, states, seen, draws[turn], slates[turn + 1], actions[turn])
-        bored_then[:] = users.bored[0]
+        was_bored[:] = users.bored[0]
         play_user(
             users,
             0,

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from gems.config import Config
+from gems.embeddings.table import load_items
 from gems.errors import GemsError
 from gems.simulator.simulator import Simulator
 
@@ -15,12 +18,14 @@ class Context:
     Attributes:
         config: the configuration; a builder reads its method's sections only.
         simulator: the environment, for disclosed methods.
+        environment: name of the environment.
         vae: file of the pretrained slate VAE, if given.
         mf: file of the item table of matrix factorisation, if given.
     """
 
     config: Config
     simulator: Simulator
+    environment: str = ""
     vae: Path | None = None
     mf: Path | None = None
 
@@ -28,6 +33,15 @@ class Context:
     def n_items(self) -> int:
         """Number of items of the environment."""
         return len(self.simulator.items.embeddings)
+
+    def item_table(self) -> Tensor:
+        """The item table of matrix factorisation, (items, dim).
+
+        Raises:
+            GemsError: as ``require`` and ``load_items``.
+        """
+        mf = self.config.mf
+        return load_items(self.require("mf"), self.n_items, mf, mf.files.get(self.environment))
 
     def require(self, name: str) -> Path:
         """The file of a pretrained model.

@@ -11,7 +11,6 @@ from gems.agents.belief import actor_and_critic
 from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
 from gems.compiled import add_product, jit_fused, padded
-from gems.embeddings.table import load_items
 from gems.rankers.topk import TopK
 from gems.selection import top_k
 
@@ -57,5 +56,4 @@ def ideal(context: Context) -> SAC:
 
 def mf(context: Context) -> SAC:
     """With the item embeddings of matrix factorisation."""
-    table = load_items(context.require("mf"), context.n_items, context.config.mf)
-    return build(context, table)
+    return build(context, context.item_table())

@@ -13,7 +13,6 @@ from gems.agents.context import Context
 from gems.agents.sac import SAC, SACPolicy
 from gems.compiled import LANES, add_product, jit_fused, padded
 from gems.data.replay import Batch
-from gems.embeddings.table import load_items
 from gems.networks import MLP
 from gems.rankers import wknn as ranking
 from gems.sections import AgentConfig, SACConfig, WkNNConfig
@@ -202,7 +201,7 @@ def wknn(context: Context) -> SACWkNN:
     config, n_items = context.config, context.n_items
     actor, critic = actor_and_critic(n_items, config.agent)
     if config.wknn.item_table == "mf":
-        table = load_items(context.require("mf"), n_items, config.mf)
+        table = context.item_table()
     elif config.agent.belief_tables == "equal":
         table = actor.items.weight.detach().clone()
     else:

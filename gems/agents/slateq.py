@@ -77,7 +77,7 @@ class DisclosedClicks(nn.Module):
     def acting_scores(self, observation: Observation) -> Tensor:
         """Scores (n, items) by which slates are chosen."""
         then = self.acting_is_faulty
-        bored = torch.from_numpy(observation.bored_then if then else observation.bored)
+        bored = torch.from_numpy(observation.was_bored if then else observation.bored)
         users = torch.from_numpy(observation.users).to(self.items.device)
         return self._scores(users, bored.to(self.items.device), self.acting_dims)
 
@@ -148,14 +148,14 @@ def _best_rows(scores: Any, values: Any, slates: Any, sharpness: Any, threshold:
 class SlateQArrays(NamedTuple):
     """Belief, Q network, what is told of the simulator, and the share of random slates.
 
-    ``dims`` are the dimensions set to 0 by boredom, of the turn just played if ``by_bored_then``.
+    ``dims`` are the dimensions set to 0 by boredom, of the turn just played if ``by_was_bored``.
     """
 
     belief: BeliefArrays
     net: NetArrays
     by_dim: Array
     dims: Array
-    by_bored_then: bool
+    by_was_bored: bool
     n_items: int
     sharpness: np.float32
     threshold: np.float32
@@ -173,7 +173,7 @@ def _choose(arrays: Any, states: Any, seen: Any, draws: Any, slate: Any, action:
         return
     values = outputs_of(arrays.net, states[0])
     effective = seen.user.copy()
-    bored = seen.bored_then if arrays.by_bored_then else seen.bored
+    bored = seen.was_bored if arrays.by_was_bored else seen.bored
     for topic in range(arrays.dims.shape[0]):
         for d in range(arrays.dims.shape[1]):
             if bored[topic] and arrays.dims[topic, d] > 0:

@@ -23,10 +23,11 @@ from gems.variants import AUDITED, baseline_fidelity
 SIDES: tuple[Fidelity, Fidelity] = ("released", "paper")
 CAPTION = (
     "Mean test return ± half-width of the 95 % Student-t interval of each faulty baseline as "
-    "released and mended (the paper's text), in the same simulator. Share of gap: the part of the "
-    "distance from the released baseline to SAC+GeMS that mending the baseline closes; empty where "
-    "the released baseline is not behind. p values: Welch's test of mended against released, raw "
-    "and by Holm's correction within the environment; Hedges' g of mended over released."
+    "released and corrected (the paper's text), in the same simulator; users, replay batches and "
+    "initial belief tables are those of SAC+GeMS. Share of gap: the part of the distance from the "
+    "released baseline to SAC+GeMS that correcting the baseline closes; empty where the released "
+    "baseline is not behind. p values: Welch's test of corrected against released, raw and by "
+    "Holm's correction within the environment; Hedges' g of corrected over released."
 )
 
 

@@ -140,11 +140,14 @@ def _caption(table: pd.DataFrame) -> str:
 
     trained = table[table["training_episodes"] > 0]["training_episodes"]
     training = f"{span(trained)} training episodes, " if len(trained) else ""
+    no_interval = bool((table["half_width"] == 0).any())
     return (
         f"Mean test return ± half-width of the 95 % Student-t interval over "
         f"{span(table['n_seeds'])} seeds; {training}{span(table['test_users'])} test users. "
         "† SAC+GeMS beats all other undisclosed methods (Welch's t-test, 5 %). "
         "Bold: the best undisclosed method."
+        + " An interval of 0: all seeds met the same users, and the method has no other luck."
+        * no_interval
     )
 
 

@@ -19,6 +19,8 @@ from gems.registry import METHODS, OURS
 
 MYOPIC_VARIANT = "gamma0.0"
 MYOPIC_LABEL = "SAC+GeMS (γ = 0)"
+# Published values have one decimal.
+ROUNDING = 0.05
 
 
 def versus_paper(results: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +70,7 @@ def _row(
         "published_low": value_of(published, "low"),
         "published_high": value_of(published, "high"),
         "difference": difference,
-        "within_interval": bool(abs(difference) <= row["half_width"]) if known else None,
+        "within_interval": bool(abs(difference) <= row["half_width"] + ROUNDING) if known else None,
         "independent": value_of(independent),
         "independent_seeds": None if independent is None else independent.seeds,
         "difference_independent": row["mean"] - value_of(independent),

@@ -21,14 +21,14 @@ class Observation(NamedTuple):
         clicks: (n, slate size) bool.
         users: (n, 20) float32, tastes; only disclosed methods look.
         bored: (n, topics) bool, topics bored in the coming turn; only disclosed methods look.
-        bored_then: (n, topics) bool, topics that were bored in the turn just played; likewise.
+        was_bored: (n, topics) bool, topics that were bored in the turn just played; likewise.
     """
 
     slates: Integers
     clicks: NDArray[np.bool_]
     users: Floats
     bored: NDArray[np.bool_]
-    bored_then: NDArray[np.bool_]
+    was_bored: NDArray[np.bool_]
 
 
 class Simulator:
@@ -98,13 +98,13 @@ class Simulator:
             raise ValueError(f"slates must have shape {shape}, not {slates.shape}")
         if slates.size and (slates.min() < -1 or slates.max() >= len(self.items.embeddings)):
             raise ValueError(f"slates must hold items 0 to {len(self.items.embeddings) - 1}, or -1")
-        self.scores, bored_then = np.empty(shape, dtype=np.float32), self.users.bored.copy()
+        self.scores, was_bored = np.empty(shape, dtype=np.float32), self.users.bored.copy()
         clicks = np.empty(shape, dtype=np.bool_)
         kernels.play_turn(
             self.users, slates, uniforms, self.turn, self.catalogue, self.model, self.scores, clicks
         )
         self.turn += 1
-        state = self.users.embedding.copy(), self.users.bored.copy(), bored_then
+        state = self.users.embedding.copy(), self.users.bored.copy(), was_bored
         return Observation(slates, clicks, *state)
 
     def boredom(

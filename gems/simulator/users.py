@@ -43,7 +43,7 @@ def embed(components: Floats, uniforms: Floats, config: SimulatorConfig) -> Floa
 
     Args:
         components: (n, topics, topic dim), as ``topic_components`` gives them.
-        uniforms: (n, topics) uniform numbers, changed in place.
+        uniforms: (n, topics) uniform numbers.
         config: options of the simulator.
     """
     weights = uniforms ** np.float32(config.user_topic_power)

@@ -140,9 +140,10 @@ class Trainer:
 
         There is no update either as long as the replay is empty when the batch is drawn.
         """
-        batch = self._draw(distinct=True) if self._batch_drawn == "before_episode" else None
+        before = self._batch_drawn == "before_episode"
+        batch = self._draw(distinct=True) if before else None
         self._replay.add(episode)
-        if self._batch_drawn == "after_episode":
+        if not before:
             batch = self._draw(distinct=False)
         if batch is None:
             return {}

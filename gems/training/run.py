@@ -71,9 +71,8 @@ class Run:
     def agent(self, simulator: Simulator) -> Policy | Learner:
         """The untrained agent; its weights are drawn from the seed."""
         build = registry.agent_builder(registry.method(self.method))
-        context = Context(
-            self.config, simulator, vae=self.inputs.get("vae"), mf=self.inputs.get("mf")
-        )
+        models = {name: self.inputs.get(name) for name in ("vae", "mf")}
+        context = Context(self.config, simulator, self.environment, **models)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(self.seed, "weights").integers(2**63)))
             return build(context)
@@ -183,6 +182,10 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
         raise no_run
     saved = load_config(folder / "policy.json")
     try:
+        if "users" not in saved["config"]["training"]:
+            raise GemsError(
+                f"{folder} was made by an earlier version, with other test users; make it again."
+            )
         config = build(saved["config"])
         name, environment = saved["method"], saved["environment"]["name"]
         inputs = {kind: (folder / path).resolve() for kind, path in saved["inputs"].items()}
@@ -205,7 +208,7 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
 
 
 def test(policy: Policy, simulator: Simulator, config: TrainingConfig, seed: int) -> Episodes:
-    """Greedy episodes of the test users, the same for every method (Section 7)."""
+    """Greedy episodes of the test users, whom all methods share, and all seeds if so configured."""
     users = SharedUsers() if config.users == "shared" else None
     return rollout(policy, simulator, config.test_users, "greedy", seed, "test", users=users)
 

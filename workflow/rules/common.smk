@@ -27,7 +27,7 @@ LAYOUT = Layout(Path(CONFIG.results))
 LOGS = LAYOUT.root / "logs"
 BENCHMARKS = LAYOUT.root / "benchmarks"
 MF = LAYOUT.mf("{env}", "{suffix}")
-IMPORTED = LAYOUT.mf("{env}", mf_suffix(None, "any file"))
+IMPORTED = LAYOUT.mf("{env}", mf_suffix(None, imported=True))
 VALIDATIONS = {mf_suffix(name): name for name in get_args(Validation)}
 RUN = LAYOUT.run("{method}_{env}{vae}_seed{seed}{variant}")
 TABLE2 = LAYOUT.root / "table2.csv"
@@ -171,7 +171,7 @@ def inputs_of_run(wildcards):
         inputs["vae_config"] = inputs["vae"].with_suffix(".json")
     if "mf" in needs:
         mf = varied(wildcards).mf
-        suffix = mf_suffix(mf.validation, mf.files.get(wildcards.env))
+        suffix = mf_suffix(mf.validation, wildcards.env in mf.files)
         inputs["mf"] = LAYOUT.mf(wildcards.env, suffix)
     return inputs
 
