@@ -146,7 +146,7 @@ def _caption(table: pd.DataFrame) -> str:
         f"{span(table['n_seeds'])} seeds; {training}{span(table['test_users'])} test users. "
         "† SAC+GeMS beats all other undisclosed methods (Welch's t-test, 5 %). "
         "Bold: the best undisclosed method."
-        + " An interval of 0: all seeds met the same users, and the method has no other luck."
+        + " An interval of 0: all seeds share the test users, and the method draws nothing else."
         * no_interval
     )
 
