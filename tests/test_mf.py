@@ -9,35 +9,21 @@ from torch import nn
 
 from gems import registry
 from gems.config import build
-from gems.data import dataset, logging_policy
+from gems.data import dataset
 from gems.embeddings.lazy_adam import LazyAdam
 from gems.embeddings.mf import BPR, Triples, factorise
 from gems.embeddings.table import load_items
 from gems.errors import GemsError
-from gems.simulator import items
-from gems.simulator.simulator import Simulator
 from gems.tracking import Tracker
 from gems.weights import load_config
 
 CONFIG = build(
     {
-        "simulator": {"turns": 20},
-        "logging": {"users": 50},
         "mf": {"validate_every": 20, "patience": 1, "batch_pairs": 16, "learning_rate": 1e-2},
         "tracking": {"mode": "disabled"},
     }
 )
 TRACKER = Tracker(CONFIG.tracking, "test", [], {})
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mf") / "dataset"
-    catalogue = items.generate(1, "focused", 40, 1.0)
-    environment = registry.environment("focused_topdown")
-    simulator = Simulator(catalogue, environment, CONFIG.simulator)
-    logging_policy.log_users(simulator, CONFIG.logging, "focused_topdown", folder)
-    return dataset.read(folder)
 
 
 HELD_OUT = CONFIG.mf.model_copy(update={"validation": "held_out"})

@@ -8,39 +8,23 @@ import torch
 from numerics import assert_equal_up_to_rounding, differentiated
 from torch.nn import functional
 
-from gems import registry
 from gems.config import build
-from gems.data import dataset, logging_policy
 from gems.errors import GemsError
 from gems.lightning import best_weights
 from gems.rankers import vae_training
 from gems.rankers.cross_entropy import item_cross_entropy
 from gems.rankers.vae import SlateVAE, load_ranker
 from gems.rankers.vae_training import SlateBatches, action_bounds, pretrain
-from gems.simulator import items
-from gems.simulator.simulator import Simulator
 from gems.tracking import Tracker
 from gems.weights import load_config, load_weights
 
 CONFIG = build(
     {
-        "simulator": {"turns": 20},
-        "logging": {"users": 50},
         "vae": {"epochs": 3, "batch_slates": 32},
         "tracking": {"mode": "disabled"},
     }
 )
 TRACKER = Tracker(CONFIG.tracking, "test", [], {})
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pretrained") / "dataset"
-    catalogue = items.generate(1, "focused", 40, 1.0)
-    environment = registry.environment("focused_topdown")
-    simulator = Simulator(catalogue, environment, CONFIG.simulator)
-    logging_policy.log_users(simulator, CONFIG.logging, "focused_topdown", folder)
-    return dataset.read(folder)
 
 
 def train_vae(data, folder, config=CONFIG.vae):
