@@ -1,11 +1,11 @@
-"""Speed and memory of what a run spends its time on: ``python benchmarks/run.py [ROW ...]``.
+"""Speed and memory of the parts of a run: ``python benchmarks/run.py [ROW ...]``.
 
-Every time is a median over several repeats after a warm-up, on one thread, and is also given in G,
+Every time is the median of several repeats after a warm-up, on one thread. It is also given in G,
 the time of a 1024 x 1024 x 1024 float32 matrix product measured right before it, so that figures
-hold on a noisy machine. Reach is what was aimed at; Released what the code of the paper's authors
-takes, measured in the same way. ``--json FILE`` writes them all. Rows that end in a number of turns
-or items tell how the cost grows; each is measured in a process of its own, which also gives its
-peak memory.
+can be compared on a noisy machine. Target is the goal of a row; Released is the time of the
+authors' released code, measured in the same way. ``--json FILE`` writes all figures. Rows that end
+in a number of turns or items show how the cost grows; each is measured in a process of its own,
+which also reports its peak memory.
 """
 
 import argparse
@@ -25,22 +25,21 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
-from gems import registry
 from gems.agents.base import Learner
 from gems.config import build
 from gems.data import dataset
 from gems.data.logging_policy import log_users
 from gems.data.replay import Batch
-from gems.embeddings.mf import BPR
-from gems.paths import Layout
-from gems.process import set_up_process
-from gems.rankers.vae import SlateVAE
-from gems.rankers.vae_training import action_bounds
-from gems.simulator import items
-from gems.simulator.simulator import Simulator
+from gems.envs import items
+from gems.envs.simulator import Simulator
+from gems.pipeline.stages import Job, run_job
+from gems.pretraining.mf import BPR
+from gems.pretraining.vae import SlateVAE
+from gems.pretraining.vae_training import action_bounds
+from gems.runtime.process import set_up_process
+from gems.runtime.weights import save_weights
 from gems.training.rollout import rollout
 from gems.training.run import Run
-from gems.weights import save_weights
 
 ENVIRONMENT, SEED = "focused_topdown", 1
 TURNS, ITEMS = (100, 200, 400), (1_000, 10_000, 100_000)
@@ -69,20 +68,25 @@ def median(work: Callable[[], object], repeats: int) -> tuple[float, str]:
     return statistics.median(times), "s"
 
 
+def job_of(method: str) -> Job:
+    """The run of a method, in a temporary folder."""
+    config = CONFIG.model_copy(update={"results": _FOLDER.name})
+    return run_job(config, method, ENVIRONMENT, SEED)
+
+
 @cache
-def inputs() -> Layout:
-    """Items, and models with random weights, in a temporary folder: speed needs no training."""
-    layout = Layout(Path(_FOLDER.name))
-    catalogue = items.make("focused", CONFIG.items)
-    items.save(layout.items("focused"), catalogue)
+def inputs() -> dict[str, Path]:
+    """Items, and models with random weights, by name: speed needs no training."""
+    files = job_of("SAC+GeMS").inputs | job_of("SAC+TopK-MF").inputs
+    items.save(files["items"], items.make("focused", CONFIG))
     torch.manual_seed(SEED)
-    save_weights(layout.mf(ENVIRONMENT, ""), {"items": torch.randn(CONFIG.items.count, 20)}, {})
-    vae = SlateVAE(CONFIG.items.count, CONFIG.vae)
+    save_weights(files["mf"], {"items": torch.randn(CONFIG.items.count, 20)}, {})
+    vae = SlateVAE(CONFIG.items.count, 10, CONFIG.vae)
     low, high = action_bounds(vae, logged(100))
     described = {"items": CONFIG.items.count, "vae": CONFIG.vae.model_dump(mode="json")}
     weights = {**vae.state_dict(), "bounds.low": low, "bounds.high": high}
-    save_weights(layout.vae(ENVIRONMENT, 32, 1.0, 0.5, SEED), weights, described)
-    return layout
+    save_weights(files["vae"], weights, described)
+    return files
 
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="gems-benchmark-")
@@ -90,8 +94,8 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="gems-benchmark-")
 
 def simulator() -> Simulator:
     """A simulator of the benchmark's environment."""
-    catalogue = items.make("focused", CONFIG.items)
-    return Simulator(catalogue, registry.environment(ENVIRONMENT), CONFIG.simulator)
+    catalogue = items.make("focused", CONFIG)
+    return Simulator(catalogue, CONFIG.environment(ENVIRONMENT))
 
 
 @cache
@@ -105,13 +109,9 @@ def logged(users: int) -> dataset.Dataset:
 @cache
 def agent(method: str) -> tuple[Learner, Simulator]:
     """An untrained learner and its simulator."""
-    layout = inputs()
-    files = {
-        "items": layout.items("focused"),
-        "vae": layout.vae(ENVIRONMENT, 32, 1.0, 0.5, SEED),
-        "mf": layout.mf(ENVIRONMENT, ""),
-    }
-    run = Run("benchmark", method, ENVIRONMENT, SEED, CONFIG, files)
+    job = job_of(method)
+    files = {name: inputs()[name] for name in job.inputs}
+    run = Run("benchmark", method, ENVIRONMENT, SEED, CONFIG, files, job.values)
     environment = run.simulator()
     learner = run.agent(environment)
     if hasattr(learner.policy, "epsilon"):
@@ -151,7 +151,7 @@ def validation(method: str) -> tuple[float, str]:
 
 def vae_batch() -> tuple[float, str]:
     """Seconds of one training batch of the VAE, reading it included."""
-    vae, data = SlateVAE(CONFIG.items.count, CONFIG.vae), logged(100)
+    vae, data = SlateVAE(CONFIG.items.count, 10, CONFIG.vae), logged(100)
     optimiser = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
 
     def step() -> None:
@@ -168,16 +168,13 @@ def vae_batch() -> tuple[float, str]:
 def mf_batch() -> tuple[float, str]:
     """Seconds of one training batch of matrix factorisation on 10,000 users."""
     model = BPR(logged(10_000), CONFIG.mf)
-    items, users = model.configure_optimizers()
+    optimiser = model.configure_optimizers()
     batches = iter(model.train_dataloader())
 
     def step() -> None:
-        batch = next(batches)
-        users.settle(batch[0])
-        model.loss(*batch).backward()
-        for optimiser in (items, users):
-            optimiser.step()
-            optimiser.zero_grad()
+        model.loss(*next(batches)).backward()
+        optimiser.step()
+        optimiser.zero_grad()
 
     return median(step, 300)
 
@@ -199,11 +196,11 @@ def peak_gb(command: list[str]) -> float:
 
 def _train(training: dict[str, int]) -> tuple[float, float]:
     """Seconds and peak GB of a whole job of SAC+GeMS."""
-    layout = inputs()
+    inputs()
     command = [sys.executable, "-m", "gems.cli", "train", "--method", "SAC+GeMS"]
     command += ["--env", ENVIRONMENT, "--seed", str(SEED)]
     changed = {"results": _FOLDER.name, "tracking": {"mode": "disabled"}, "training": training}
-    command += ["--items", str(layout.items("focused")), "--config", json.dumps(changed)]
+    command += ["--config", json.dumps(changed)]
     started = time.perf_counter()
     peak = peak_gb(command)
     return time.perf_counter() - started, peak
@@ -331,7 +328,7 @@ def main() -> None:
     scale = {"items": {"count": args.items}, "simulator": {"turns": args.turns}}
     CONFIG = build({"tracking": {"mode": "disabled"}, **scale})
     set_up_process()
-    print("| Row | Median | G | In G | Reach | Released | Peak GB |")
+    print("| Row | Median | G | In G | Target | Released | Peak GB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     figures = []
     for row in ROWS:

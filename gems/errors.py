@@ -1,15 +1,15 @@
-"""The one exception whose message is meant for the user."""
+"""The exception for user errors, and helpers for messages."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class GemsError(Exception):
-    """A user's mistake or a damaged input, told in one sentence."""
+    """An error that the user can fix; the message is shown without a traceback."""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
-    """One sentence for an unknown name: what is wrong, the nearest valid name, what is allowed."""
+    """Message for an unknown name, with the closest valid name and all allowed ones."""
     names = list(allowed)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f", did you mean {near[0]!r}?" if near else ";"
@@ -17,6 +17,5 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's or numpy's own error, or PyTorch's on a CPU or a GPU."""
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in words or "allocate memory" in words
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text

@@ -1,12 +1,17 @@
-"""The sections of the configuration: every option with its default and one sentence.
+"""The sections of the configuration: every option with its default and description.
 
-Defaults are the values of the paper, except for the scale of the experiment (users, episodes,
-seeds), which is a laptop's; ``config/paper.yaml`` holds the paper's scale.
+Defaults are those of the paper, except for the scale (users, episodes, seeds), which fits a laptop;
+``config/paper.yaml`` has the paper's scale.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gems.errors import unknown
+
+if TYPE_CHECKING:
+    from gems.config import Config
 
 Fidelity = Literal["released", "paper"]
 Validation = Literal["learns", "held_out"]
@@ -17,185 +22,198 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
-# (section, option) -> value under each preset: Section 9 of the specification.
-PRESETS: dict[tuple[str, str], dict[Fidelity, Any]] = {
-    ("items", "focused_peakedness"): {"released": 1.0, "paper": 2.0},
-    ("simulator", "examination_start"): {"released": 0, "paper": 1},
-    ("simulator", "diversity_threshold"): {"released": 4, "paper": 5},
-    ("simulator", "user_topic_power"): {"released": 3.0, "paper": 1.0},
-    ("simulator", "user_norm"): {"released": "topics", "paper": "l2"},
-    ("vae", "noise"): {"released": "variance", "paper": "std"},
-    ("vae", "shuffle"): {"released": False, "paper": True},
-    ("mf", "validation"): {"released": "learns", "paper": "held_out"},
-    ("mf", "seed"): {"released": 2022, "paper": 2023},
-    ("mf", "discarded_draw"): {"released": True, "paper": False},
-    ("wknn", "item_table"): {"released": "random", "paper": "mf"},
-    ("wknn", "query_layout"): {"released": "dim_slot", "paper": "slot_dim"},
-    ("wknn", "ranking_state"): {"released": "actor", "paper": "critic"},
-    ("wknn", "credit"): {"released": "observed", "paper": "chosen"},
-    ("wknn", "random_phase"): {"released": "slates", "paper": "actions"},
-    ("slateq", "credit"): {"released": "observed", "paper": "chosen"},
-    ("slateq", "acting_relevance"): {"released": "faulty", "paper": "true"},
-    ("slateq", "target_relevance"): {"released": "faulty", "paper": "true"},
-    ("slateq", "epsilon_clock"): {"released": "episodes", "paper": "updates"},
-    ("reinforce", "credit"): {"released": "observed", "paper": "chosen"},
-    ("reinforce", "batch_drawn"): {"released": "before_episode", "paper": "after_episode"},
-    ("random", "items"): {"released": "distinct", "paper": "with_replacement"},
-    ("agent", "belief_tables"): {"released": "equal", "paper": "independent"},
-    ("training", "batch_drawn"): {"released": "before_episode", "paper": "after_episode"},
-    ("training", "users"): {"released": "shared", "paper": "by_seed"},
-}
-
-Credit = Annotated[
-    Literal["observed", "chosen"] | None,
-    Field(
-        description="Slate credited at turn t: the one in observation t, shown before the action "
-        "(`observed`), or the one chosen at turn t (`chosen`). Default: by `fidelity`."
-    ),
-]
-
-
+CREDIT = (
+    "observed",
+    "chosen",
+    "Slate that is credited at turn t: the one in observation t, shown before the action "
+    "(`observed`), or the one chosen at turn t (`chosen`).",
+)
+Credit = Literal["observed", "chosen"] | None
 BatchDrawn = Literal["before_episode", "after_episode"]
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown options are errors."""
+    """A section of the configuration; it rejects unknown options.
+
+    Attributes:
+        section: its name in the configuration.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    section: ClassVar[str] = ""
+
+    def check(self, config: "Config") -> None:
+        """Check the options against other sections.
+
+        Raises:
+            ValueError: they do not fit; the message has no full stop.
+        """
+
+
+def by_fidelity(released: Any, paper: Any, description: str) -> Any:
+    """A field whose default depends on the preset ``fidelity`` (Section 9)."""
+    presets = {"released": released, "paper": paper}
+    description += " Default: by `fidelity`."
+    return Field(None, description=description, json_schema_extra={"presets": presets})
+
+
+def presets_of(kind: type[Section]) -> dict[str, dict[str, Any]]:
+    """Values by option and preset, of the options that depend on ``fidelity``."""
+    return {
+        name: cast(dict[str, Any], field.json_schema_extra["presets"])
+        for name, field in kind.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and "presets" in field.json_schema_extra
+    }
 
 
 class ItemsConfig(Section):
     """Item embeddings of the simulator (Section 1 of the specification)."""
 
-    count: Positive = Field(1000, description="Number of items.", ge=10, le=1_000_000)
+    section: ClassVar[str] = "items"
+
+    count: Positive = Field(1000, description="Number of items.", le=1_000_000)
+    topics: Positive = Field(10, description="Number of topics.")
+    topic_dim: Positive = Field(2, description="Dimensions of the embeddings for each topic.")
     seed: Seed = Field(2023, description="Seed of the generated item embeddings.")
-    focused_peakedness: Rate | None = Field(
-        None,
-        description="Power to which components of the focused embeddings are raised. "
-        "Default: by `fidelity`.",
+    focused_peakedness: Rate | None = by_fidelity(
+        1.0, 2.0, "Exponent applied to the components of the focused embeddings."
     )
     files: dict[str, str] = Field(
         default_factory=dict,
-        description="Files (.npy, or .pt or .safetensors holding one tensor; items x 20) to take "
-        "the focused or diffuse embeddings from, instead of generating them.",
+        description="Files of the focused or diffuse embeddings, to import instead of generating "
+        "them: .npy, or .pt or .safetensors with one tensor, items x (`topics` x `topic_dim`).",
     )
 
 
 class SimulatorConfig(Section):
     """User simulator (Section 1 of the specification)."""
 
-    turns: Positive = Field(100, description="Turns of an episode.")
+    section: ClassVar[str] = "simulator"
+
+    slate_size: Positive = Field(10, description="Number of items in a slate.")
+    turns: Positive = Field(100, description="Number of turns in an episode.")
     boredom_threshold: Positive = Field(
-        5, description="Clicks on a topic in the recent-click log that make it bored."
+        5, description="Clicks on a topic in the recent-click log that make the user bored with it."
     )
-    boredom_turns: Positive = Field(5, description="Turns for which a topic stays bored.")
+    boredom_turns: Positive = Field(
+        5, description="Turns for which the user stays bored with a topic."
+    )
     click_memory: Positive = Field(
-        10, description="Largest number of clicks that the recent-click log holds."
+        10, description="Maximum number of clicks in the recent-click log."
     )
     click_lifetime: Positive = Field(
         5, description="Turns after which a click leaves the recent-click log."
     )
-    sharpness: Rate = Field(100.0, description="Slope of the sigmoid from score to relevance.")
-    relevance_threshold: float = Field(0.28, description="Score at which relevance is one half.")
+    sharpness: Rate = Field(100.0, description="Slope of the sigmoid that maps score to relevance.")
+    relevance_threshold: float = Field(0.28, description="Score at which the relevance is 0.5.")
     examination_decay: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.85, description="Factor of the examination probability from one rank to the next."
+        0.85, description="Factor between the examination probabilities of successive ranks."
     )
-    examination_start: Count | None = Field(
-        None, description="Exponent of the decay at the first rank. Default: by `fidelity`."
-    )
+    examination_start: Count | None = by_fidelity(0, 1, "Exponent of the decay at the first rank.")
     diversity_penalty: Annotated[float, Field(ge=1)] = Field(
-        3.0, description="Divisor of the relevance of too uniform slates, in DivPen only."
+        3.0, description="Divisor of the relevance in slates that are not diverse, in DivPen only."
     )
-    diversity_threshold: Positive | None = Field(
-        None,
-        description="Items of one topic from which a slate is too uniform. Default: by `fidelity`.",
+    diversity_threshold: Positive | None = by_fidelity(
+        4, 5, "Number of items of one topic from which a slate counts as not diverse."
     )
     influence: Fraction = Field(
         0.1, description="Weight of a clicked item in the user embedding after the click."
     )
-    user_topic_power: Rate | None = Field(
-        None, description="Power of the uniform topic weights of users. Default: by `fidelity`."
+    user_topic_power: Rate | None = by_fidelity(
+        3.0, 1.0, "Exponent applied to the uniform topic weights of users."
     )
-    user_norm: Literal["topics", "l2"] | None = Field(
-        None,
-        description="User embeddings are divided by the sum of their topics' norms (`topics`) or "
-        "their Euclidean norm (`l2`). Default: by `fidelity`.",
+    user_norm: Literal["topics", "l2"] | None = by_fidelity(
+        "topics",
+        "l2",
+        "Norm that user embeddings are divided by: the sum of the norms of their topics (`topics`) "
+        "or the Euclidean norm (`l2`).",
     )
 
 
 class LoggingConfig(Section):
     """Logged data from the epsilon-greedy oracle (Section 2 of the specification)."""
 
+    section: ClassVar[str] = "logging"
+
     users: Positive = Field(
-        1000, ge=2, description="Logged users, of `simulator.turns` slates each."
+        1000, ge=2, description="Number of logged users, with `simulator.turns` slates each."
     )
-    epsilon: Fraction = Field(0.5, description="Probability that a slot shows a random item.")
+    epsilon: Fraction = Field(0.5, description="Probability that a slot holds a random item.")
     seed: Seed = Field(2023, description="Seed of the logged data.")
 
 
 class VAEConfig(Section):
     """GeMS, the slate VAE (Section 3 of the specification)."""
 
-    latent_dim: Positive = Field(32, description="Dimensions d of the latent action.")
+    section: ClassVar[str] = "vae"
+
+    latent_dim: Positive = Field(32, description="Dimension d of the latent action.")
     beta: Weight = Field(1.0, description="Weight of the KL divergence.")
     lambda_click: Weight = Field(0.5, description="Weight of the click reconstruction.")
     embedding_dim: Positive = Field(20, description="Dimensions of the item embeddings.")
     learning_rate: Rate = Field(1e-3, description="Learning rate of Adam.")
-    batch_slates: Positive = Field(256, description="Slates in a batch.")
+    batch_slates: Positive = Field(256, description="Number of slates in a batch.")
     epochs: Positive = Field(2, description="Passes over the training users.")
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="Share of the users, the first ones, that validate."
+        0.1, description="Fraction of the users, the first ones, that are held out for validation."
     )
     bounds_users: Positive = Field(
-        1000, description="Logged users over which the bounds of the action are taken."
+        1000, description="Number of logged users from which the bounds of the action are computed."
     )
-    noise: Literal["variance", "std"] | None = Field(
-        None, description="What multiplies the Gaussian noise. Default: by `fidelity`."
+    noise: Literal["variance", "std"] | None = by_fidelity(
+        "variance", "std", "Factor that scales the Gaussian noise."
     )
-    shuffle: bool | None = Field(
-        None, description="Whether slates are shuffled every epoch. Default: by `fidelity`."
-    )
+    shuffle: bool | None = by_fidelity(False, True, "Whether to shuffle the slates in every epoch.")
 
 
 class MFConfig(Section):
     """Matrix factorisation by BPR (Section 4 of the specification)."""
 
+    section: ClassVar[str] = "mf"
+
     dim: Positive = Field(20, description="Dimensions of the user and item tables.")
     learning_rate: Rate = Field(1e-4, description="Learning rate of Adam.")
-    batch_pairs: Positive = Field(256, description="Positive pairs in a batch.")
+    batch_pairs: Positive = Field(256, description="Number of positive pairs in a batch.")
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="Share of the users, the first ones, whose clicks validate."
+        0.1, description="Fraction of the users, the first ones, that are held out for validation."
     )
-    validate_every: Positive = Field(1000, description="Batches between two validations.")
+    validate_every: Positive = Field(1000, description="Number of batches between validations.")
     patience: Positive = Field(
-        3, description="Validations without improvement after which training stops."
+        3, description="Number of validations without improvement after which training stops."
     )
-    validation: Validation | None = Field(
-        None,
-        description="Whether validation only measures (`held_out`), or also learns from its users' "
-        "clicks, each user against the items that all users of a batch clicked, and keeps these "
-        "users in the rows of the first training users (`learns`). Default: by `fidelity`.",
+    validation: Validation | None = by_fidelity(
+        "learns",
+        "held_out",
+        "Whether validation only measures the loss (`held_out`), or also trains on the validation "
+        "clicks, each user against the items that all users of a batch clicked, with these users "
+        "in the rows of the first training users (`learns`).",
     )
-    seed: Seed | None = Field(
-        None,
-        description="Seed of the factorisation: one for each environment. Default: by `fidelity`.",
-    )
-    discarded_draw: bool | None = Field(
-        None,
-        description="Whether a table of items x `dim` normal numbers is drawn and thrown away "
-        "before the tables of the factorisation are. Default: by `fidelity`.",
+    seed: Seed | None = by_fidelity(2022, 2023, "Seed of the factorisation, the same for all runs.")
+    discarded_draw: bool | None = by_fidelity(
+        True,
+        False,
+        "Whether a table of items x `dim` normal numbers is drawn and discarded before the tables "
+        "of the factorisation.",
     )
     files: dict[str, str] = Field(
         default_factory=dict,
-        description="Files (.npy, or .pt or .safetensors holding one tensor; one row for each "
-        "item) to take the item tables of the named environments from, instead of factorising. "
-        "No other option of this section then concerns these environments, and the audit of the "
-        "baselines takes the file for the table as released.",
+        description="Files of item tables by environment, to import instead of factorising: .npy, "
+        "or .pt or .safetensors with one tensor, one row per item. The other options of this "
+        "section do not apply to these environments, and the audit of the baselines counts the "
+        "file as the released table.",
     )
+
+    def check(self, config: "Config") -> None:
+        known = config.known_environments()
+        for name in self.files:
+            if name not in known:
+                raise ValueError(unknown("environment in mf.files", name, known))
 
 
 class AgentConfig(Section):
-    """What all trained agents share (Sections 5 and 6 of the specification)."""
+    """Options shared by all trained agents (Sections 5 and 6 of the specification)."""
+
+    section: ClassVar[str] = "agent"
 
     gamma: Fraction = Field(0.8, description="Discount factor.")
     hidden_dim: Positive = Field(256, description="Units of the hidden layer of every network.")
@@ -203,126 +221,57 @@ class AgentConfig(Section):
         20, description="Dimensions of an item in the table of the belief encoder."
     )
     state_dim: Positive = Field(20, description="Units of the belief encoder's GRU.")
-    belief_tables: Literal["equal", "independent"] | None = Field(
-        None,
-        description="Initial item tables of the beliefs of actor and critic, and the random table "
-        "of SAC+WkNN: equal copies, trained apart, or independent draws. Default: by `fidelity`.",
+    belief_tables: Literal["equal", "independent"] | None = by_fidelity(
+        "equal",
+        "independent",
+        "Initial item tables of the beliefs of actor and critic, and the random table of SAC+WkNN: "
+        "equal copies that are trained separately, or independent draws.",
     )
 
 
 class SACConfig(Section):
     """Soft actor-critic, with any ranker (Section 6 of the specification)."""
 
+    section: ClassVar[str] = "sac"
+
     q_lr: Rate = Field(1e-3, description="Learning rate of the critics and their belief.")
     policy_lr: Rate = Field(3e-3, description="Learning rate of the policy and its belief.")
     alpha_lr: Rate = Field(1e-3, description="Learning rate of the entropy coefficient.")
-    initial_alpha: Weight = Field(
-        0.2, description="Entropy coefficient until the first update has been made."
-    )
-    tau: Fraction = Field(0.002, description="Share of a critic that enters its target.")
-
-
-class WkNNConfig(Section):
-    """Wolpertinger ranker: nearest items, then a greedy choice by the critic (Section 6)."""
-
-    neighbours: Positive = Field(10, description="Candidate items for each slot.")
-    item_table: Literal["random", "mf"] | None = Field(
-        None,
-        description="Item embeddings: standard normal, never trained, or those of matrix "
-        "factorisation. Default: by `fidelity`.",
-    )
-    query_layout: Literal["dim_slot", "slot_dim"] | None = Field(
-        None,
-        description="How the search for neighbours reads the action: dimension by dimension, "
-        "against the critics' layout, or slot after slot. Default: by `fidelity`.",
-    )
-    ranking_state: Literal["actor", "critic"] | None = Field(
-        None,
-        description="Belief given to the critic that ranks candidates. Default: by `fidelity`.",
-    )
-    random_phase: Literal["slates", "actions"] | None = Field(
-        None,
-        description="What the first episodes draw at random: uniform slates, with replacement, or "
-        "actions, as SAC with other rankers. Default: by `fidelity`.",
-    )
-    credit: Credit = None
-
-
-class SlateQConfig(Section):
-    """SlateQ, QL-TT-TS (Section 6 of the specification)."""
-
-    q_lr: Rate = Field(1e-3, description="Learning rate of the Q network and its belief.")
-    tau: Fraction = Field(0.002, description="Share of the Q network that enters its target.")
-    epsilon_start: Fraction = Field(1.0, description="Share of random slates at first.")
-    epsilon_end: Fraction = Field(0.01, description="Share of random slates in the end.")
-    epsilon_decay: Rate = Field(
-        1000.0, description="Time constant of epsilon, in what `epsilon_clock` counts."
-    )
-    epsilon_clock: Literal["episodes", "updates"] | None = Field(
-        None,
-        description="What epsilon decays with: all episodes, the random phase included, or "
-        "updates. Default: by `fidelity`.",
-    )
-    acting_relevance: Literal["faulty", "true"] | None = Field(
-        None,
-        description="Relevances by which slates are chosen: the simulator's (`true`), or those of "
-        "the released code, which takes the topics bored in the turn just played and zeroes other "
-        "dimensions than theirs (`faulty`). Default: by `fidelity`.",
-    )
-    target_relevance: Literal["faulty", "true"] | None = Field(
-        None,
-        description="Relevances in the targets: the simulator's (`true`), or those of the released "
-        "code, which ignores boredom and applies the diversity penalty to the whole batch at once "
-        "(`faulty`). Default: by `fidelity`.",
-    )
-    credit: Credit = None
-
-
-class ReinforceConfig(Section):
-    """REINFORCE with a softmax over items (Section 6 of the specification)."""
-
-    policy_lr: Rate = Field(3e-3, description="Learning rate of the policy and its belief.")
-    credit: Credit = None
-    batch_drawn: BatchDrawn | None = Field(
-        None,
-        description="Whether the batch is drawn before the episode is played, and so holds the "
-        "episode before it, or holds the one just played. Default: by `fidelity`.",
-    )
-
-
-class RandomConfig(Section):
-    """The method Random (Section 6 of the specification)."""
-
-    items: Literal["distinct", "with_replacement"] | None = Field(
-        None,
-        description="Whether the items of a slate are all different. Default: by `fidelity`.",
-    )
+    initial_alpha: Weight = Field(0.2, description="Entropy coefficient before the first update.")
+    tau: Fraction = Field(0.002, description="Rate of the soft update of the target critics.")
 
 
 class TrainingConfig(Section):
     """Training, validation and test of one run (Sections 6 and 7 of the specification)."""
 
-    episodes: Positive = Field(200, description="Training episodes, one update after each.")
+    section: ClassVar[str] = "training"
+
+    episodes: Positive = Field(
+        200, description="Number of training episodes, with one update after each."
+    )
     random_episodes: Count = Field(
-        50, description="First episodes, acted at random; SAC and SlateQ do not learn in them."
+        50, description="First episodes, with random actions, in which SAC and SlateQ do not learn."
     )
-    replay_episodes: Positive = Field(10_000, description="Last episodes kept for replay.")
-    batch_episodes: Positive = Field(20, description="Whole episodes in a batch.")
-    batch_drawn: BatchDrawn | None = Field(
-        None,
-        description="Whether SAC and SlateQ draw a batch of different episodes before the newest "
-        "one is added to the replay (all there are, if these are fewer), or a batch with "
-        "replacement after that. Default: by `fidelity`.",
+    replay_episodes: Positive = Field(
+        10_000, description="Capacity of the replay buffer in episodes."
     )
-    users: Literal["shared", "by_seed"] | None = Field(
-        None,
-        description="Users met in training, validation and test: those of one generator for all "
-        "methods and seeds, which starts anew for the test, or drawn for each seed. "
-        "Default: by `fidelity`.",
+    batch_episodes: Positive = Field(20, description="Number of episodes in a batch.")
+    batch_drawn: BatchDrawn | None = by_fidelity(
+        "before_episode",
+        "after_episode",
+        "Whether SAC and SlateQ draw a batch before the newest episode is added to the replay "
+        "buffer, without replacement (all episodes, if there are fewer), or after, with "
+        "replacement.",
     )
-    validate_every: Positive = Field(50, description="Episodes between two validations.")
-    validation_users: Positive = Field(50, description="Users of a validation.")
-    test_users: Positive = Field(500, description="Users of the test.")
+    users: Literal["shared", "by_seed"] | None = by_fidelity(
+        "shared",
+        "by_seed",
+        "Users in training, validation and test: from one generator for all methods and seeds, "
+        "which is reset for the test (`shared`), or drawn for each seed (`by_seed`).",
+    )
+    validate_every: Positive = Field(50, description="Number of episodes between validations.")
+    validation_users: Positive = Field(50, description="Number of users in a validation.")
+    test_users: Positive = Field(500, description="Number of users in the test.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -336,14 +285,16 @@ class TrainingConfig(Section):
 class TrackingConfig(Section):
     """Experiment tracking with SwanLab; never changes a result."""
 
+    section: ClassVar[str] = "tracking"
+
     mode: Literal["disabled", "offline", "local", "cloud"] = Field(
         "offline",
-        description="Where metrics go: nowhere, to files, to a dashboard on this machine, to "
-        "swanlab.cn. `local` needs the package swanlab[dashboard], `cloud` a login.",
+        description="Destination of metrics: none, files, a dashboard on this machine, swanlab.cn. "
+        "`local` needs the package swanlab[dashboard], `cloud` a login.",
     )
     project: str = Field(
         "gems",
-        description="Project that runs belong to.",
+        description="Project of the runs.",
         pattern=r"^[0-9a-zA-Z_\-+.]{1,100}$",
     )
     workspace: str | None = Field(
@@ -356,11 +307,13 @@ class TrackingConfig(Section):
 
 
 class AnalysisConfig(Section):
-    """Figures 2 and 3 and the audit of the baselines; only which runs they need."""
+    """The runs of Figures 2 and 3 and of the audit of the baselines."""
+
+    section: ClassVar[str] = "analysis"
 
     seeds: list[Seed] | None = Field(
         None,
-        description="Seeds of Figure 3 and of the audit, the first one that of Figure 2. "
+        description="Seeds of Figure 3 and of the audit; Figure 2 uses the first one. "
         "Default: `seeds`.",
         min_length=1,
     )

@@ -9,12 +9,11 @@ import torch
 from hypothesis import settings
 from learners import save_models
 
-from gems import registry
 from gems.config import Config, build
 from gems.data import dataset, logging_policy
 from gems.data.dataset import Dataset
-from gems.simulator.items import Items, generate
-from gems.simulator.simulator import Simulator
+from gems.envs.items import Items, generate
+from gems.envs.simulator import Simulator
 
 # The same examples on every machine; deadlines would count the time numba compiles for.
 settings.register_profile("gems", deadline=None, derandomize=True, print_blob=True)
@@ -22,7 +21,7 @@ settings.load_profile("gems")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=3, help="kills that tests/test_kill.py makes")
+    parser.addoption("--kills", type=int, default=3, help="kills that test_kill.py makes")
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +65,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Logged data of 50 users, 20 turns and 40 items, for pretraining."""
     config = build({"simulator": {"turns": 20}, "logging": {"users": 50}})
     folder = tmp_path_factory.mktemp("pretraining") / "dataset"
-    environment = registry.environment("focused_topdown")
-    simulator = Simulator(generate(1, "focused", 40, 1.0), environment, config.simulator)
+    environment = config.environment("focused_topdown")
+    simulator = Simulator(generate(1, "focused", 40, 1.0), environment)
     logging_policy.log_users(simulator, config.logging, "focused_topdown", folder)
     return dataset.read(folder)

@@ -2,7 +2,7 @@
 # Run the tests with the instructions of three generations of x86-64 processors, each with 1 and
 # with 2 threads. Takes arguments of pytest; without any, the whole suite runs.
 #
-#     tests/instruction_sets.sh tests/test_agents.py
+#     tests/instruction_sets.sh tests/unit/test_agents.py
 #
 # MKL obeys MKL_ENABLE_INSTRUCTIONS on processors of Intel alone; elsewhere it chooses by itself
 # unless MKL_CBWR is COMPATIBLE, which restricts it to SSE2 everywhere.

@@ -1,16 +1,16 @@
-"""What the training loop asks of a policy and of a learner."""
+"""Interface of policies and learners, and functions that the agents share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from gems import kernels
 from gems.data.replay import Batch
-from gems.simulator.kernels import SLATE_SIZE
-from gems.simulator.simulator import Observation
+from gems.envs.simulator import Observation
 
 Mode = Literal["random", "explore", "greedy"]
 
@@ -23,46 +23,51 @@ class Decision(NamedTuple):
 
 
 class Policy(nn.Module, ABC):
-    """Chooses slates for a batch of users; what a checkpoint of a run holds.
+    """Chooses slates for a batch of users.
+
+    It acts on the CPU, without gradients. A run saves its ``state_dict``, so whatever it learns has
+    to be in parameters and buffers. It may have a compiled twin (see ``gems.kernels``).
 
     Attributes:
-        stored_dim: dimensions of the actions that its learner wants to see again; 0 if none.
-        disclosed: whether it, or its learner, looks at the users' tastes and boredom.
+        stored_dim: dimensions of the actions that its learner needs in the replay buffer, or 0.
+        disclosed: whether it, or its learner, uses the users' embeddings and bored topics.
     """
 
     stored_dim: int = 0
     disclosed: bool = False
 
     def begin(self, n: int) -> None:
-        """Forget all users; ``n`` new ones come."""
+        """Start an episode with ``n`` new users."""
+
+    def draws(self, mode: Mode, turns: int, n: int, generator: torch.Generator) -> Tensor:
+        """All random numbers of an episode with ``n`` users, (turns, n, k); by default k = 0.
+
+        They are drawn before it starts, so that ``act`` and a compiled episode use the same ones.
+        """
+        return torch.empty(turns, n, 0)
 
     @abstractmethod
-    def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
+    def act(self, observation: Observation, mode: Mode, draws: Tensor) -> Decision:
         """Choose the next slates.
 
         Args:
-            observation: what the last turn showed.
-            mode: ``random`` in the random phase, ``explore`` while training, else ``greedy``.
-            generator: source of all randomness, on the policy's device.
+            observation: slates and clicks of the last turn.
+            mode: ``random`` in the random phase, ``explore`` in later training, else ``greedy``.
+            draws: (n, k), the random numbers of this turn.
         """
-
-    def compiled(self, turns: int, generator: torch.Generator) -> tuple[Any, Tensor] | None:
-        """What ``acting.play_episode`` needs to explore with one user, None if it can't.
-
-        Returns:
-            The policy's arrays, and random numbers (turns, k).
-        """
-        return None
 
 
 class Learner(nn.Module, ABC):
-    """Improves a policy from whole episodes.
+    """Trains a policy on whole episodes.
+
+    A run resumes from its ``state_dict`` and those of ``optimisers``, so whatever changes in
+    training has to be in parameters, buffers and optimisers.
 
     Attributes:
-        policy: what it improves.
-        on_policy: whether it learns from one episode at a time instead of the replay.
-        learns_from_random: whether it learns during the random phase too.
-        batch_drawn: when its batch is drawn; None as ``training.batch_drawn`` says.
+        policy: the policy that it trains.
+        batch_drawn: ``before_episode`` or ``after_episode``; None: as ``training.batch_drawn``.
+        on_policy: whether a batch is the last episode instead of a sample of the replay buffer.
+        learns_from_random: whether updates start in the random phase instead of after it.
     """
 
     policy: Policy
@@ -71,59 +76,92 @@ class Learner(nn.Module, ABC):
     learns_from_random: ClassVar[bool] = False
 
     def start_episode(self, episode: int) -> None:
-        """Called before an episode is collected; episodes are numbered from 0."""
+        """Called before an episode, or a block of the random phase; numbers start at 0."""
 
     @abstractmethod
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
-        """One gradient update; returns losses and other figures by name."""
+        """One update, after each collected episode, with ``generator`` for its random numbers.
+
+        Returns:
+            Losses and other metrics by name, for the learning curve; a value that is not finite
+            ends the run with an error.
+        """
 
     @abstractmethod
     def optimisers(self) -> Sequence[torch.optim.Optimizer]:
-        """The optimisers, in a fixed order, for a training state."""
+        """All optimisers, always in the same order."""
 
 
-def random_slates(n: int, n_items: int, generator: torch.Generator) -> Tensor:
-    """Uniform items drawn with replacement, (n, slate size)."""
-    return torch.randint(n_items, (n, SLATE_SIZE), generator=generator, device=generator.device)
+def random_slates(
+    turns: int, n: int, slate_size: int, n_items: int, generator: torch.Generator
+) -> Tensor:
+    """Uniform items drawn with replacement, (turns, n, slate size)."""
+    shape = turns, n, slate_size
+    return torch.randint(n_items, shape, generator=generator, device=generator.device)
+
+
+def top_items(values: Tensor, k: int) -> Tensor:
+    """Indices (n, k) of the largest of ``values`` (n, items), in descending order."""
+    if kernels.use(values):
+        from gems.kernels import topk as compiled
+
+        return compiled.top_items(values, k)
+    return values.topk(k, dim=-1).indices
 
 
 def adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Adam:
-    """Adam as all agents use it; fused, which is the fast form on CPUs and GPUs."""
+    """Adam as all agents use it; the fused implementation is the fastest on CPUs and GPUs."""
     return torch.optim.Adam(parameters, lr=lr, fused=True)
 
 
+def minimise(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    """One step of ``optimiser`` on ``loss``, with gradients for its own parameters only."""
+    loss.backward(inputs=[p for group in optimiser.param_groups for p in group["params"]])
+    optimiser.step()
+    optimiser.zero_grad()
+
+
 @torch.no_grad()
-def follow(target: nn.Module, source: nn.Module, tau: float) -> None:
+def polyak_update(target: nn.Module, source: nn.Module, tau: float) -> None:
     """Polyak averaging: ``target`` <- (1 - tau) ``target`` + tau ``source``."""
     targets, sources = [p.data for p in target.parameters()], [p.data for p in source.parameters()]
     torch._foreach_mul_(targets, 1 - tau)
     torch._foreach_add_(targets, sources, alpha=tau)
 
 
-def following(states: Tensor) -> Tensor:
-    """State after each turn's action, (n, T, state): the last is a dummy, masked by its end."""
+def next_states(states: Tensor) -> Tensor:
+    """Next state of each turn, (n, T, state dim).
+
+    The last turn, which has none, repeats its own state; callers set the value of it to 0.
+    """
     return torch.cat([states[:, 1:], states[:, -1:]], dim=1)
 
 
 def credited(batch: Batch, credit: str) -> tuple[Tensor, Tensor]:
-    """Slates and clicks (n, T, slate size) credited to each turn (Section 9: off by one)."""
+    """Slates and clicks (n, T, slate size) that are credited to each turn.
+
+    Args:
+        batch: the episodes.
+        credit: ``observed``, the slate shown before the action (off by one), or ``chosen``, the
+            slate that the action led to (Section 9).
+    """
     turns = slice(None, -1) if credit == "observed" else slice(1, None)
     return batch.slates[:, turns], batch.clicks[:, turns]
 
 
 @cache
 def _discounts(turns: int, gamma: float, device: torch.device) -> Tensor:
-    """Weight (T, T) of the reward of each turn, by row, in the return from each turn, by column."""
-    ahead = torch.arange(turns).unsqueeze(1) - torch.arange(turns)
-    return torch.where(ahead >= 0, gamma ** ahead.clamp(min=0).float(), 0.0).to(device)
+    """Matrix (T, T) of gamma^(u - t) in row u and column t <= u, else 0."""
+    exponents = torch.arange(turns).unsqueeze(1) - torch.arange(turns)
+    return torch.where(exponents >= 0, gamma ** exponents.clamp(min=0).float(), 0.0).to(device)
 
 
 def returns_to_go(rewards: Tensor, gamma: float) -> Tensor:
-    """Discounted sum of the rewards (n, T) from each turn on, (n, T)."""
+    """Discounted returns (n, T) from each turn on, of the rewards (n, T)."""
     return rewards @ _discounts(rewards.shape[1], gamma, rewards.device)
 
 
 def first_clicked(slates: Tensor, clicks: Tensor) -> tuple[Tensor, Tensor]:
-    """Of every slate (m, slate size): whether it was clicked (m,), its first clicked item (m,)."""
+    """Whether each slate (m, slate size) was clicked (m,), and its first clicked item (m,)."""
     rank = clicks.argmax(-1, keepdim=True)
     return clicks.any(-1), slates.gather(-1, rank).squeeze(-1)

@@ -1,178 +1,48 @@
-"""Two critics of states and actions: their values, their loss, and what a policy climbs.
+"""Twin critics Q(s, a) (Section 6)."""
 
-On the CPU one compiled pass over the hidden units gives the values and all that their gradients
-need. The plain formulation, which a GPU runs, is the reference for both.
-"""
-
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gems.compiled import jit_reordered
-from gems.networks import MLP
-
-_ZERO, _HALF, _ONE = (np.float32(x) for x in (0, 0.5, 1))
-
-
-@jit_reordered
-def _judge(sums: Any, last: Any, bias: Any, targets: Any, error: Any, d_last: Any) -> None:
-    """Errors of values, and what the gradients of half their mean square need.
-
-    Args:
-        sums: (m, hidden) before the ReLU; replaced by error / m where positive, by 0 elsewhere.
-        last: (hidden,) output weights.
-        bias: (1,) output bias.
-        targets: (m,).
-        error: (m,) written.
-        d_last: (hidden,) gradient of the output weights, added to.
-    """
-    share = _ONE / np.float32(sums.shape[0])
-    for row in range(sums.shape[0]):
-        value = bias[0]
-        for h in range(last.shape[0]):
-            value += last[h] * max(sums[row, h], _ZERO)
-        error[row] = value - targets[row]
-        scaled = share * error[row]
-        for h in range(last.shape[0]):
-            unit = sums[row, h]
-            d_last[h] += scaled * max(unit, _ZERO)
-            sums[row, h] = scaled if unit > _ZERO else _ZERO
-
-
-@jit_reordered
-def _take_lesser(sums: Any, other: Any, lasts: Any, biases: Any, least: Any) -> None:
-    """The lesser of two values of each row, and which units of which critic it comes from.
-
-    Args:
-        sums: (m, hidden) of the first critic before the ReLU; replaced by its share in the
-            gradient where positive, by 0 elsewhere.
-        other: likewise of the second critic.
-        lasts: (2, hidden) output weights.
-        biases: (2,) output biases.
-        least: (m,) written.
-    """
-    for row in range(sums.shape[0]):
-        a, b = biases[0], biases[1]
-        for h in range(lasts.shape[1]):
-            a += lasts[0, h] * max(sums[row, h], _ZERO)
-            b += lasts[1, h] * max(other[row, h], _ZERO)
-        least[row] = a if a < b or a != a else b
-        # Equal values share the gradient, as in torch.minimum.
-        share = _ONE if a < b else (_HALF if a == b else _ZERO)
-        for h in range(lasts.shape[1]):
-            sums[row, h] = share if sums[row, h] > _ZERO else _ZERO
-            other[row, h] = _ONE - share if other[row, h] > _ZERO else _ZERO
-
-
-def _with_ones(states: Tensor, actions: Tensor) -> Tensor:
-    """Pairs and a column of ones, for ``_with_bias``."""
-    return torch.cat([states, actions, states.new_ones(len(states), 1)], dim=-1)
-
-
-def _with_bias(weight: Tensor, bias: Tensor) -> Tensor:
-    """Weights and biases of a layer, whose inputs end in a one: that saves passes for the bias."""
-    return torch.cat([weight, bias.unsqueeze(1)], dim=-1)
-
-
-class _Loss(torch.autograd.Function):
-    """Half the sum of both mean squared errors, and the mean value of the first critic.
-
-    With one output, the gradient of a hidden unit's sum is its output weight where the unit is
-    active, times the row's: so the output weights are multiplied in once, at the end.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, states: Tensor, actions: Tensor, targets: Tensor, *parameters: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        width, rows = states.shape[1], _with_ones(states, actions)
-        d_states, grads, errors = torch.zeros_like(states), [], []
-        for first, bias, last, last_bias in (parameters[:4], parameters[4:]):
-            active = rows @ _with_bias(first, bias).t()
-            error, d_last = torch.empty_like(targets), torch.zeros_like(last)
-            arrays = active, last[0], last_bias, targets, error, d_last[0]
-            _judge(*(array.detach().numpy() for array in arrays))
-            d_states.addmm_(active, last.t() * first[:, :width])
-            # This way round, as the matrix library is the faster with it.
-            d_first = (rows.t() @ active).t() * last.t()
-            grads += [d_first[:, :-1], d_first[:, -1], d_last, error.mean(0, keepdim=True)]
-            errors.append(error)
-        loss = 0.5 * torch.stack(errors).square().mean(-1).sum()
-        mean = (errors[0] + targets).mean()
-        ctx.save_for_backward(d_states, *grads)
-        ctx.mark_non_differentiable(mean)
-        return loss, mean
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        d_states, *rest = (saved * grads[0] for saved in ctx.saved_tensors)
-        return d_states, None, None, *rest
-
-
-class _Least(torch.autograd.Function):
-    """The smaller of both values, with a gradient for actions alone."""
-
-    @staticmethod
-    def forward(ctx: Any, states: Tensor, actions: Tensor, *parameters: Tensor) -> Tensor:
-        first_a, bias_a, last_a, last_bias_a, first_b, bias_b, last_b, last_bias_b = parameters
-        rows, least = _with_ones(states, actions), states.new_empty(len(states))
-        active_a = rows @ _with_bias(first_a, bias_a).t()
-        active_b = rows @ _with_bias(first_b, bias_b).t()
-        lasts, biases = torch.cat([last_a, last_b]), torch.cat([last_bias_a, last_bias_b])
-        arrays = active_a, active_b, lasts, biases, least
-        _take_lesser(*(array.detach().numpy() for array in arrays))
-        if ctx.needs_input_grad[1]:
-            width = states.shape[1]
-            slopes = active_a @ (last_a.t() * first_a[:, width:])
-            slopes.addmm_(active_b, last_b.t() * first_b[:, width:])
-            ctx.save_for_backward(slopes)
-        return least
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (slopes,) = ctx.saved_tensors
-        return None, slopes * grads[0].unsqueeze(-1), *([None] * 8)
+from gems import kernels
+from gems.agents.networks import MLP
 
 
 class Critics(nn.ModuleList):
-    """Two critics that value pairs of a state and an action."""
+    """Two networks that each estimate Q(s, a), against overestimation."""
 
     def __init__(self, state_dim: int, action_dim: int, hidden_dim: int) -> None:
-        """PyTorch's initialisation, one critic after the other."""
         super().__init__(MLP(state_dim + action_dim, hidden_dim, 1) for _ in range(2))
 
-    def _flat(self) -> list[Tensor]:
-        return [parameter for critic in self for parameter in critic.parameters()]
+    def values(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Q values (2, m) of both critics, for states (m, state dim) and actions (m, D)."""
+        inputs = torch.cat([states, actions], dim=-1)
+        return torch.stack([critic(inputs).squeeze(-1) for critic in self])
 
     def loss(self, states: Tensor, actions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Half the sum of both mean squared errors, and the first critic's mean value.
 
         Args:
             states: (m, state dim).
-            actions: (m, D); gets no gradient.
+            actions: (m, D); they get no gradient.
             targets: (m,).
         """
-        if states.device.type == "cpu":
-            return _Loss.apply(states, actions, targets, *self._flat())
-        return self.plain_loss(states, actions, targets)
+        if self._has_twin(states):
+            from gems.kernels import critics as compiled
 
-    def plain_loss(self, states: Tensor, actions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """``loss`` by autograd."""
-        pairs = torch.cat([states, actions], dim=-1)
-        values = [critic(pairs).squeeze(-1) for critic in self]
-        loss = 0.5 * torch.stack([functional.mse_loss(value, targets) for value in values]).sum()
-        return loss, values[0].detach().mean()
+            return compiled.loss(states, actions, targets, *self.parameters())
+        values = self.values(states, actions)
+        errors = [functional.mse_loss(value, targets) for value in values]
+        return 0.5 * torch.stack(errors).sum(), values[0].detach().mean()
 
-    def least(self, states: Tensor, actions: Tensor) -> Tensor:
-        """The smaller value (m,) of each pair; only ``actions`` get a gradient."""
-        if states.device.type == "cpu":
-            return _Least.apply(states, actions, *self._flat())
-        return self.plain_least(states, actions)
+    def min_value(self, states: Tensor, actions: Tensor) -> Tensor:
+        """The smaller Q value (m,) of each state and action; only ``actions`` get a gradient."""
+        if self._has_twin(states):
+            from gems.kernels import critics as compiled
 
-    def plain_least(self, states: Tensor, actions: Tensor) -> Tensor:
-        """``least`` by autograd."""
-        pairs = torch.cat([states.detach(), actions], dim=-1)
-        return torch.minimum(*(critic(pairs).squeeze(-1) for critic in self))
+            return compiled.min_value(states, actions, *self.parameters())
+        return torch.minimum(*self.values(states.detach(), actions))
+
+    def _has_twin(self, states: Tensor) -> bool:
+        # A subclass may compute something else.
+        return type(self) is Critics and kernels.use(states)

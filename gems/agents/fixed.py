@@ -1,46 +1,36 @@
-"""Policies that do not learn: the short-term oracle and Random."""
+"""Policies that do not learn: the short-term oracle and Random (Section 6)."""
 
 import torch
+from torch import Tensor
 
 from gems.agents.base import Decision, Mode, Policy, random_slates
-from gems.agents.context import Context
-from gems.selection import distinct_items
-from gems.simulator.kernels import SLATE_SIZE
-from gems.simulator.simulator import Observation
+from gems.envs.simulator import Observation
+from gems.runtime.randomness import distinct_items
 
 
 class OraclePolicy(Policy):
-    """Shows the items with the largest scores for the user as she is, boredom included."""
+    """Shows the items with the highest scores for each user, given the topics that bore them."""
 
     disclosed = True
 
-    def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
-        """Ask the simulator for the oracle's item (-1) in every slot."""
-        return Decision(torch.full((len(observation.slates), SLATE_SIZE), -1))
+    def act(self, observation: Observation, mode: Mode, draws: Tensor) -> Decision:
+        # The simulator replaces -1 by the oracle's item for the slot.
+        return Decision(torch.full(observation.slates.shape, -1))
 
 
 class RandomPolicy(Policy):
-    """Shows uniform items: all different, or drawn with replacement."""
+    """Shows uniformly drawn items, all different (``distinct``) or drawn with replacement."""
 
-    def __init__(self, n_items: int, distinct: bool) -> None:
-        """Of ``n_items`` items."""
+    def __init__(self, n_items: int, slate_size: int, *, distinct: bool) -> None:
         super().__init__()
-        self.n_items, self.distinct = n_items, distinct
+        self.n_items, self.slate_size, self.distinct = n_items, slate_size, distinct
 
-    def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
-        """Draw every slot."""
-        n = len(observation.slates)
+    def draws(self, mode: Mode, turns: int, n: int, generator: torch.Generator) -> Tensor:
         if not self.distinct:
-            return Decision(random_slates(n, self.n_items, generator))
-        uniforms = torch.rand(n, SLATE_SIZE, dtype=torch.float64, generator=generator)
-        return Decision(torch.from_numpy(distinct_items(uniforms.numpy(), self.n_items)))
+            return random_slates(turns, n, self.slate_size, self.n_items, generator)
+        return torch.rand(turns, n, self.slate_size, dtype=torch.float64, generator=generator)
 
-
-def oracle(context: Context) -> OraclePolicy:
-    """Build the short-term oracle."""
-    return OraclePolicy()
-
-
-def random(context: Context) -> RandomPolicy:
-    """Build Random."""
-    return RandomPolicy(context.n_items, context.config.random.items == "distinct")
+    def act(self, observation: Observation, mode: Mode, draws: Tensor) -> Decision:
+        if not self.distinct:
+            return Decision(draws)
+        return Decision(torch.from_numpy(distinct_items(draws.numpy(), self.n_items)))

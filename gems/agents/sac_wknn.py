@@ -1,210 +1,197 @@
-"""SAC+WkNN (Wolpertinger): the action is ten item embeddings, mapped to near items."""
+"""SAC+WkNN (Wolpertinger): an action holds a vector for each slot (Section 6).
 
-from typing import Any, NamedTuple
+The items nearest to the vector of a slot are its candidates. Slot after slot, the first target
+critic chooses among them.
+"""
 
-import numpy as np
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from gems.agents.acting import Array, BeliefArrays, LayerArrays, belief_arrays, observe, ranks
+from gems import kernels
 from gems.agents.base import Decision, Mode, credited, random_slates
-from gems.agents.belief import Belief, actor_and_critic
-from gems.agents.context import Context
+from gems.agents.belief import Belief
+from gems.agents.networks import MLP
 from gems.agents.sac import SAC, SACPolicy
-from gems.compiled import LANES, add_product, jit_fused, padded
 from gems.data.replay import Batch
-from gems.networks import MLP
-from gems.rankers import wknn as ranking
-from gems.sections import AgentConfig, SACConfig, WkNNConfig
-from gems.simulator.kernels import SLATE_SIZE
-from gems.simulator.simulator import Observation
+from gems.envs.simulator import Observation
 
 
 class ItemBounds(nn.Module):
-    """An item table whose column minima and maxima bound each slot of the action."""
+    """An item table and the bounds that its columns' minima and maxima set to actions.
+
+    Actions (slate size x dim,) hold the vectors of the slots one after the other.
+    """
 
     table: Tensor
     center: Tensor
     scale: Tensor
 
-    def __init__(self, table: Tensor) -> None:
-        """Of ``table`` (items, dim); the action is laid out slot after slot."""
+    def __init__(self, table: Tensor, slate_size: int) -> None:
         super().__init__()
+        self.slate_size = slate_size
         low, high = table.min(0).values, table.max(0).values
         self.register_buffer("table", table)
-        self.register_buffer("center", ((high + low) / 2).repeat(SLATE_SIZE))
-        self.register_buffer("scale", ((high - low) / 2).repeat(SLATE_SIZE))
+        self.register_buffer("center", ((high + low) / 2).repeat(slate_size))
+        self.register_buffer("scale", ((high - low) / 2).repeat(slate_size))
 
     def embed(self, slates: Tensor) -> Tensor:
-        """Slates (m, slate size) as the critics see them, (m, slate size x dim)."""
+        """Embeddings (m, slate size x dim) of slates (m, slate size)."""
         return self.table[slates].flatten(-2)
 
 
-class WkNNArrays(NamedTuple):
-    """Item table, the critic's first layer split by what it sees, and how to use them.
+def nearest(queries: Tensor, table: Tensor, k: int) -> Tensor:
+    """Indices (m, slots, k) of the k rows of ``table`` nearest to queries (m, slots, dim)."""
+    if kernels.use(queries):
+        from gems.kernels import wknn as compiled
 
-    Attributes:
-        critic_belief: the critic's belief encoder.
-        by_dim: (dim, items and padding), the first of ``ranking.search_arrays``.
-        offset: (items and padding,), the second.
-        n_items: number of items.
-        dim: dimensions of an item.
-        neighbours: candidates for each slot.
-        by_slot: whether the action is read slot after slot.
-        ranks_by_critic: whether candidates are ranked with the critic's belief.
-        state: the critic's first layer for states alone.
-        added: as ``ranking.project`` gives it.
-        last: (hidden,) output weights of the critic.
+        return compiled.nearest(queries, table, k)
+    # -|q - x|^2 = 2 q x - |x|^2 - |q|^2, and the last term is the same for all items.
+    proximity = queries @ (2 * table.t()) - table.square().sum(-1)
+    return proximity.topk(k, dim=-1).indices
+
+
+def greedy_slates(critic: nn.Module, table: Tensor, states: Tensor, candidates: Tensor) -> Tensor:
+    """Slates (m, slots) of the candidates that the critic values most, chosen slot after slot.
+
+    The candidate on trial also fills all slots that are not yet chosen.
+
+    Args:
+        critic: values (rows, 1) of (rows, state dim + slots x dim).
+        table: (items, dim).
+        states: (m, state dim).
+        candidates: (m, slots, c) items.
     """
-
-    critic_belief: BeliefArrays
-    by_dim: Array
-    offset: Array
-    n_items: int
-    dim: int
-    neighbours: int
-    by_slot: bool
-    ranks_by_critic: bool
-    state: LayerArrays
-    added: Array
-    last: Array
-
-
-@ranks(WkNNArrays)
-@jit_fused
-def _rank(arrays: Any, action: Any, states: Any, seen: Any, slate: Any) -> None:
-    """Nearest items of each slot, then the critic's greedy choice among them."""
-    state = states[0]
-    if arrays.ranks_by_critic:
-        observe(arrays.critic_belief, seen.slate, seen.clicks, states[1])
-        state = states[1]
-    slots, dim = slate.shape[0], arrays.dim
-    candidates = np.empty((1, slots, arrays.neighbours), dtype=np.int64)
-    query = np.empty((slots, dim), dtype=np.float32)
+    m, slots, c = candidates.shape
+    slates = candidates.new_zeros(m, slots)
     for slot in range(slots):
-        for d in range(dim):
-            query[slot, d] = action[slot * dim + d] if arrays.by_slot else action[d * slots + slot]
-    near = np.empty((slots, arrays.offset.shape[0]), dtype=np.float32)
-    items = arrays.by_dim, arrays.offset, arrays.n_items
-    ranking.nearest_items(query, *items, near, candidates[0])
-    base = np.empty((1, arrays.last.shape[0]), dtype=np.float32)
-    hidden = arrays.state.bias.copy()
-    add_product(hidden, state, arrays.state.weight)
-    base[0] = hidden[: base.shape[1]]
-    slate[:] = ranking.greedy(base, candidates, arrays.added, arrays.last)[0]
+        trials = slates.unsqueeze(1).repeat(1, c, 1)
+        trials[:, :, slot:] = candidates[:, slot].unsqueeze(-1)
+        inputs = torch.cat([states.unsqueeze(1).expand(-1, c, -1), table[trials].flatten(2)], -1)
+        best = critic(inputs.flatten(0, 1)).view(m, c).argmax(-1, keepdim=True)
+        slates[:, slot] = candidates[:, slot].gather(-1, best).squeeze(-1)
+    return slates
+
+
+def slate_chooser(critic: MLP, table: Tensor, slots: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """``greedy_slates`` with the critic's present weights, for states and candidates."""
+    if kernels.use(table):
+        from gems.kernels import wknn as compiled
+
+        return compiled.SlateChooser(critic, table, slots)
+    return partial(greedy_slates, critic, table)
 
 
 class WkNNPolicy(SACPolicy):
-    """Actor whose ranker asks the first target critic."""
+    """The actor, with a critic that ranks candidates (``attach``) and its belief encoder.
+
+    Keyword arguments are options of the sections ``agent`` and ``wknn``.
+    """
+
+    ranker: ItemBounds  # type: ignore[assignment]
 
     def __init__(
         self,
         bounds: ItemBounds,
         belief: Belief,
         critic_belief: Belief,
-        agent: AgentConfig,
-        config: WkNNConfig,
+        *,
+        hidden_dim: int,
+        neighbours: int,
+        query_layout: str,
+        ranking_state: str,
+        random_phase: str,
     ) -> None:
-        """The critic is shared with the learner, which sets it by ``attach``."""
-        super().__init__(belief, bounds, agent)  # type: ignore[arg-type]
-        self.critic_belief, self.config = critic_belief, config
+        super().__init__(belief, bounds, hidden_dim=hidden_dim)  # type: ignore[arg-type]
+        self.critic_belief = critic_belief
+        self.neighbours, self.query_layout = neighbours, query_layout
+        self.ranking_state, self.random_phase = ranking_state, random_phase
         self.stored_dim = 0
 
-    @property
-    def bounds(self) -> ItemBounds:
-        """The item table and the bounds of the action."""
-        return self.ranker  # type: ignore[return-value]
-
     def attach(self, critic: MLP) -> None:
-        """Take the critic that ranks candidates."""
+        """Set the critic that ranks candidates."""
         self.critic = critic
 
     def begin(self, n: int) -> None:
-        """Start ``n`` users; the critic stays as it is until the next start."""
+        """Start an episode; the weights of the critic must not change during it."""
         super().begin(n)
         self.critic_belief.begin(n)
-        self._added = self.projected()
+        self._choose = self.chooser()
 
-    def act(self, observation: Observation, mode: Mode, generator: torch.Generator) -> Decision:
-        """Sample an action and map it to a slate; learners need the slate only."""
-        if mode == "random" and self.config.random_phase == "slates":
-            n, n_items = len(observation.slates), len(self.bounds.table)
-            return Decision(random_slates(n, n_items, generator))
-        return Decision(super().act(observation, mode, generator).slates)
+    def draws(self, mode: Mode, turns: int, n: int, generator: torch.Generator) -> Tensor:
+        if mode == "random" and self.random_phase == "slates":
+            size, n_items = self.ranker.slate_size, len(self.ranker.table)
+            return random_slates(turns, n, size, n_items, generator)
+        return super().draws(mode, turns, n, generator)
+
+    def act(self, observation: Observation, mode: Mode, draws: Tensor) -> Decision:
+        if mode == "random" and self.random_phase == "slates":
+            return Decision(draws)
+        # The learner uses the slate, not the action.
+        return Decision(super().act(observation, mode, draws).slates)
 
     def rank(self, actions: Tensor, states: Tensor, observation: Observation) -> Tensor:
-        """Slates of ``actions``, ranked with the actor's or the critic's belief."""
-        if self.config.ranking_state == "critic":
+        if self.ranking_state == "critic":
             states = self.critic_belief.observe(observation)
-        return self.choose(actions, states, self._added)
+        return self._choose(states, self.candidates(actions))
 
-    def ranker_arrays(self) -> WkNNArrays:
-        """The item table, and the ranking critic as it is now."""
-        table, config, first = self.bounds.table, self.config, self.critic.first
-        width = self.belief.gru.hidden_size
-        weight = padded(first.weight[:, :width].t(), rows=LANES)
-        return WkNNArrays(
-            belief_arrays(self.critic_belief.items.weight, self.critic_belief.gru),
-            *ranking.search_arrays(table),
-            table.shape[0],
-            table.shape[1],
-            config.neighbours,
-            config.query_layout == "slot_dim",
-            config.ranking_state == "critic",
-            LayerArrays(weight.numpy(), padded(first.bias).numpy()),
-            ranking.project(self.critic, table).numpy(),
-            self.critic.last.weight.detach()[0].numpy(),
-        )
-
-    def projected(self) -> Tensor | None:
-        """What items add to the critic's hidden layer, for ``choose``; None on a GPU."""
-        table = self.bounds.table
-        return ranking.project(self.critic, table) if table.device.type == "cpu" else None
-
-    def choose(self, actions: Tensor, states: Tensor, added: Tensor | None) -> Tensor:
-        """Slates (m, slate size) of actions (m, slate size x dim), given the ranking states."""
-        if self.config.query_layout == "slot_dim":
-            queries = actions.unflatten(-1, (SLATE_SIZE, -1))
+    def candidates(self, actions: Tensor) -> Tensor:
+        """The nearest items (m, slate size, neighbours) of actions (m, slate size x dim)."""
+        size = self.ranker.slate_size
+        if self.query_layout == "slot_dim":
+            queries = actions.unflatten(-1, (size, -1))
         else:
-            queries = actions.unflatten(-1, (-1, SLATE_SIZE)).transpose(1, 2)
-        found = ranking.nearest(queries, self.bounds.table, self.config.neighbours)
-        if added is None:
-            return ranking.greedy_slates_plain(self.critic, states, found, self.bounds.table)
-        return ranking.greedy_slates(self.critic, states, found, added)
+            queries = actions.unflatten(-1, (-1, size)).transpose(1, 2)
+        return nearest(queries, self.ranker.table, self.neighbours)
+
+    def chooser(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """``slate_chooser`` with the present critic."""
+        return slate_chooser(self.critic, self.ranker.table, self.ranker.slate_size)
+
+    def compiled(self) -> Any:
+        from gems.kernels.sac import SACArrays
+        from gems.kernels.wknn import wknn_arrays
+
+        belief, head, critic_belief = (
+            kernels.arrays_of(part) for part in (self.belief, self.head, self.critic_belief)
+        )
+        ranker = wknn_arrays(
+            critic_belief,
+            self.critic,
+            self.ranker.table,
+            slots=self.ranker.slate_size,
+            neighbours=self.neighbours,
+            by_slot=self.query_layout == "slot_dim",
+            ranks_by_critic=self.ranking_state == "critic",
+        )
+        return SACArrays(belief, head, ranker)
 
 
 class SACWkNN(SAC):
-    """SAC whose critics judge slates of embedded items."""
+    """SAC whose critics take the item embeddings of a slate as the action.
+
+    The policy shares the first target critic. ``options`` are other arguments of ``SAC``.
+    """
 
     policy: WkNNPolicy
 
-    def __init__(self, policy: WkNNPolicy, agent: AgentConfig, config: SACConfig) -> None:
-        """Share the first target critic with the policy."""
-        super().__init__(policy, policy.critic_belief, agent, config)
+    def __init__(self, policy: WkNNPolicy, *, credit: str, **options: Any) -> None:
+        super().__init__(policy, policy.critic_belief, **options)
+        self.credit = credit
         policy.attach(self.targets[0])  # type: ignore[arg-type]
 
     def replayed_actions(self, batch: Batch) -> Tensor:
-        """The credited slates, embedded."""
-        slates, _ = credited(batch, str(self.policy.config.credit))
-        return self.policy.bounds.embed(slates.flatten(0, 1))
+        """Embeddings of the credited slates."""
+        slates, _ = credited(batch, self.credit)
+        return self.policy.ranker.embed(slates.flatten(0, 1))
 
-    def executed(self, actions: Tensor, actor_states: Tensor, critic_states: Tensor) -> Tensor:
-        """The slates that the actions lead to, embedded."""
-        ranks_by_critic = self.policy.config.ranking_state == "critic"
-        states = critic_states if ranks_by_critic else actor_states
-        slates = self.policy.choose(actions, states, self.policy.projected())
-        return self.policy.bounds.embed(slates)
-
-
-def wknn(context: Context) -> SACWkNN:
-    """Build SAC+WkNN over random item embeddings or those of matrix factorisation."""
-    config, n_items = context.config, context.n_items
-    actor, critic = actor_and_critic(n_items, config.agent)
-    if config.wknn.item_table == "mf":
-        table = context.item_table()
-    elif config.agent.belief_tables == "equal":
-        table = actor.items.weight.detach().clone()
-    else:
-        table = torch.randn(n_items, config.agent.embedding_dim)
-    policy = WkNNPolicy(ItemBounds(table), actor, critic, config.agent, config.wknn)
-    return SACWkNN(policy, config.agent, config.sac)
+    def critic_actions(
+        self, actions: Tensor, actor_states: Tensor, critic_states: Tensor
+    ) -> Tensor:
+        """Embeddings of the slates that the actions lead to."""
+        states = critic_states if self.policy.ranking_state == "critic" else actor_states
+        slates = self.policy.chooser()(states, self.policy.candidates(actions))
+        return self.policy.ranker.embed(slates)

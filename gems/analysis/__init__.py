@@ -1,1 +1,1 @@
-"""Statistics and tables; reads result files only."""
+"""Statistics, tables and figures; reads result files only."""

@@ -1,6 +1,6 @@
-"""Test returns that others reported, and the settings of the runs that they belong to.
+"""Test returns that others reported, and the settings of their runs.
 
-They are read from ``reference_values.csv`` beside this module, which also explains its columns.
+``reference_values.csv`` beside this module holds the values and explains its columns.
 """
 
 import csv
@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 FILE = Path(__file__).with_suffix(".csv")
-ALL = "all"  # in place of an environment: a range over all of them
-# Column of the file -> the section and option of a run's configuration that it has to equal.
+ALL = "all"  # instead of an environment: a range over all of them
+# Column of the file -> the section and option of a run that must have the same value.
 SETTINGS = {
     "beta": ("vae", "beta"),
     "lambda_click": ("vae", "lambda_click"),
@@ -25,7 +25,7 @@ Kind = Literal["published", "independent"]
 
 
 class Reference(BaseModel):
-    """A row of the file; what is not known, or does not apply to the method, is None."""
+    """A row of the file; None stands for values that are unknown or do not apply."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -42,14 +42,12 @@ class Reference(BaseModel):
     source: str
 
     def settings(self) -> dict[tuple[str, str], float]:
-        """The options that runs have in common with it: (section, option) -> value."""
         values = {place: getattr(self, column) for column, place in SETTINGS.items()}
         return {place: value for place, value in values.items() if value is not None}
 
 
 @cache
 def references() -> tuple[Reference, ...]:
-    """All rows of the file."""
     with FILE.open(newline="") as file:
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
         return tuple(
@@ -61,13 +59,9 @@ def references() -> tuple[Reference, ...]:
 def find(
     kind: Kind, method: str, environment: str, option: Callable[[str, str], Iterable[Any]]
 ) -> Reference | None:
-    """What was reported for runs of a method with their settings; None where nothing is known.
+    """The value reported for runs with these settings; None if there is none.
 
-    Args:
-        kind: whose value.
-        method: key of ``registry.METHODS``.
-        environment: key of ``registry.ENVIRONMENTS``.
-        option: gives, by section and name, the values of an option of the runs.
+    ``option(section, name)`` returns the values of an option in the runs.
     """
     for row in references():
         if (row.kind, row.method) != (kind, method) or row.environment not in (environment, ALL):
@@ -80,18 +74,16 @@ def find(
 
 
 def value_of(reference: Reference | None, column: str = "value") -> float:
-    """A number of a reference; NaN where it is not known."""
     value = None if reference is None else getattr(reference, column)
     return math.nan if value is None else value
 
 
 def sources(kind: Kind) -> str:
-    """Where the values of a kind were read."""
     return "; ".join(dict.fromkeys(row.source for row in references() if row.kind == kind))
 
 
 def seeds(kind: Kind) -> str:
-    """How many seeds the values of a kind rest on, in words."""
+    """Number of seeds behind the values of a kind, as text."""
     counts = [row.seeds for row in references() if row.kind == kind and row.seeds is not None]
     low, high = min(counts), max(counts)
     return f"{low} seed{'s' * (low != 1)}" if low == high else f"{low} to {high} seeds"

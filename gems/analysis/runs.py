@@ -1,4 +1,4 @@
-"""Finished runs as rows: what tables and figures read of the files that runs leave."""
+"""Finished runs as a data frame, for tables and figures."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -9,14 +9,13 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gems.errors import GemsError
-from gems.files import read_json
-from gems.registry import ENVIRONMENTS, METHODS
+from gems.runtime.files import read_json
 
 RUN = ["method", "environment", "seed"]
 
 
 class Result(BaseModel):
-    """What tables take of a ``result.json``."""
+    """The fields of ``result.json`` that tables use."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -30,7 +29,7 @@ class Result(BaseModel):
 
 
 class Provenance(BaseModel):
-    """What tables take of the ``provenance.json`` beside it."""
+    """The fields of ``provenance.json`` that tables use."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -44,29 +43,26 @@ class Provenance(BaseModel):
 
 
 def read_results(paths: Iterable[Path]) -> pd.DataFrame:
-    """One row a run, sorted, from ``result.json`` files and what ``provenance.json`` tells beside.
+    """One row per run, sorted, from ``result.json`` files and the ``provenance.json`` beside each.
 
-    Columns: those of ``Result``; variant, logged_users, config (as a dict; empty if not known),
-    seconds, host, device, folder, vae (a name of its beta, lambda and latent dimensions).
+    Columns: those of ``Result``; variant, logged_users, config (a dict; empty if unknown), seconds,
+    host, device, folder, vae (text of beta, lambda and latent dimension).
 
     Raises:
-        GemsError: a file is missing, damaged or of an unknown method, or two are of one run.
+        GemsError: a file is missing or damaged, or two files are of one run.
     """
     rows = []
     for path in paths:
         result = _read(Result, path, "the result of a run")
-        if result.method not in METHODS or result.environment not in ENVIRONMENTS:
-            raise GemsError(f"{path} is of an unknown method or environment.")
         rows.append({**result.model_dump(), **_provenance(path.with_name("provenance.json"))})
     columns = [*Result.model_fields, "variant", "logged_users", "config"]
     runs = pd.DataFrame(rows, columns=[*columns, "seconds", "host", "device", "folder"])
     runs["vae"] = [str(_vae(config)) for config in runs["config"]]
-    twice = runs[runs.duplicated([*RUN, "variant", "vae"], keep=False)]
-    if len(twice):
-        raise GemsError(
-            "Two results are of one run: {}, {}, {}.".format(*(twice.iloc[1][f] for f in RUN))
-        )
-    # Whatever the order of the files, sums and drawings come out the same.
+    duplicates = runs[runs.duplicated([*RUN, "variant", "vae"], keep=False)]
+    if len(duplicates):
+        same = ", ".join(str(duplicates.iloc[0][name]) for name in RUN)
+        raise GemsError(f"Two of the results are of one run: {same}. Name each run once.")
+    # Sorted, so that sums and figures do not depend on the order of the files.
     return runs.sort_values([*RUN, "variant", "vae"], kind="stable", ignore_index=True)
 
 
@@ -74,22 +70,15 @@ def _read(model: type[Any], path: Path, what: str) -> Any:
     try:
         return model.model_validate(read_json(path))
     except ValidationError:
-        raise GemsError(f"{path} is not {what}.") from None
+        raise GemsError(f"{path} is damaged, or is not {what}; repeat the run.") from None
 
 
 def _provenance(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {"variant": "", "config": {}, "folder": path.parent}
-    found = _read(Provenance, path, "the provenance of a run")
-    return {
-        "variant": found.variant,
-        "config": found.config,
-        "logged_users": found.logged_users,
-        "seconds": (found.ended - found.started).total_seconds(),
-        "host": found.host,
-        "device": found.device,
-        "folder": path.parent,
-    }
+    provenance = _read(Provenance, path, "the provenance of a run")
+    seconds = (provenance.ended - provenance.started).total_seconds()
+    return {**provenance.model_dump(), "seconds": seconds, "folder": path.parent}
 
 
 def _vae(config: dict[str, Any]) -> tuple[Any, ...]:
@@ -98,44 +87,54 @@ def _vae(config: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def main_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that are no variants: those of Table 2.
+    """The runs of Table 2: those that are not variants.
 
     Raises:
-        GemsError: runs of one method in one environment differ in their VAE.
+        GemsError: there are none, or runs of a method in an environment differ in their VAE.
     """
     runs = runs[runs["variant"] == ""]
-    for _, pooled in runs[runs["config"].astype(bool)].groupby(["method", "environment"]):
-        of_each = pooled.drop_duplicates("vae")["folder"]
-        if len(of_each) > 1:
-            names = " and ".join(folder.name for folder in of_each[:2])
-            raise GemsError(f"{names} differ in their VAE; give the runs of one VAE.")
+    if not len(runs):
+        raise GemsError("All results are of variants; name results of main runs too.")
+    for _, cell in runs[runs["config"].astype(bool)].groupby(["method", "environment"]):
+        folders = cell.drop_duplicates("vae")["folder"]
+        if len(folders) > 1:
+            names = " and ".join(folder.name for folder in folders[:2])
+            raise GemsError(f"{names} differ in their VAE; name the runs of one VAE.")
     return runs
 
 
 def option(runs: pd.DataFrame, section: str, name: str) -> pd.Series:
-    """An option of the configuration of each run.
+    """The value of an option in each run.
 
     Raises:
-        GemsError: a run does not tell it, for want of its ``provenance.json``.
+        GemsError: the ``provenance.json`` of a run is missing or lacks the option.
     """
-    values = [config.get(section, {}).get(name) for config in runs["config"]]
+    values = [_section(config, section).get(name) for config in runs["config"]]
     for value, folder in zip(values, runs["folder"], strict=True):
         if value is None:
-            raise GemsError(f"{folder} has no provenance.json that tells {section}.{name}.")
+            raise GemsError(
+                f"{folder}/provenance.json is missing or lacks {section}.{name}; repeat the run."
+            )
     return pd.Series(values, index=runs.index)
+
+
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """A section of the configuration of a run; that of the simulator belongs to its environment."""
+    found: dict[str, Any] = config.get(name) or config.get("environment", {}).get(name, {})
+    return found
 
 
 def read_csv(folder: Path, name: str, columns: Iterable[str]) -> pd.DataFrame:
     """A CSV file of a run.
 
     Raises:
-        GemsError: it is missing, damaged or without one of ``columns``.
+        GemsError: the file is missing or damaged, or lacks one of ``columns``.
     """
     path = folder / name
     try:
         table = pd.read_csv(path)
     except FileNotFoundError:
-        raise GemsError(f"{path} does not exist; make the run again.") from None
+        raise GemsError(f"{path} does not exist; repeat the run.") from None
     except (OSError, ValueError) as error:
         raise GemsError(f"{path} is not a readable CSV file: {error}") from error
     missing = [column for column in columns if column not in table]

@@ -1,7 +1,7 @@
-"""Statistics over seeds and environments (Sections 7 and 8, and beyond them).
+"""Statistics over seeds and environments.
 
-The library rliable computes the same interquartile mean, stratified bootstrap and probability of
-improvement; scipy does it here, as rliable would bring nine more packages for these three figures.
+The interquartile mean, stratified bootstrap and probability of improvement are those of rliable,
+computed with SciPy because rliable would add nine packages for these three statistics.
 """
 
 import math
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from gems.randomness import stream
+from gems.runtime.randomness import stream
 
 RESAMPLES = 2000
 
@@ -38,7 +38,7 @@ def welch_p(a: Values, b: Values) -> float:
 
 
 def holm(p_values: Values) -> list[float]:
-    """Holm's adjusted p values of a family of tests; a NaN is no test and stays NaN."""
+    """Holm-adjusted p values of a family of tests; NaN stays NaN and does not count as a test."""
     tested = [i for i, p in enumerate(p_values) if not math.isnan(p)]
     adjusted = [math.nan] * len(p_values)
     largest = 0.0
@@ -49,7 +49,7 @@ def holm(p_values: Values) -> list[float]:
 
 
 def add_holm(table: pd.DataFrame) -> None:
-    """Fill ``holm_p_value`` of a table from ``p_value``: the tests of one environment, a family."""
+    """Fill the column ``holm_p_value`` from ``p_value``, with a family of tests per environment."""
     for tests in dict(list(table.groupby("environment"))).values() if len(table) else ():
         adjusted = pd.Series(holm(tests["p_value"].to_list()), index=tests.index)
         table["holm_p_value"] = table["holm_p_value"].fillna(adjusted)
@@ -58,8 +58,8 @@ def add_holm(table: pd.DataFrame) -> None:
 def hedges_g(a: Values, b: Values) -> float:
     """Hedges' g of ``a`` over ``b``: difference of means in pooled standard deviations.
 
-    With the small-sample factor 1 - 3 / (4 (n + m) - 9). NaN if a side has fewer than 2 values or
-    neither has any spread.
+    Includes the small-sample factor 1 - 3 / (4 (n + m) - 9). NaN if a side has fewer than 2 values
+    or both have zero variance.
     """
     n, m = len(a), len(b)
     if n < 2 or m < 2:
@@ -72,21 +72,20 @@ def hedges_g(a: Values, b: Values) -> float:
 
 
 def iqm(*strata: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """Interquartile mean of all values: the mean of the middle half, a quarter cut off each end."""
+    """Interquartile mean of all values: the mean without the lowest and highest quarters."""
     return np.asarray(stats.trim_mean(np.concatenate(strata, axis=axis), 0.25, axis=axis))
 
 
 def mean(*strata: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """Mean of all values."""
     return np.asarray(np.concatenate(strata, axis=axis).mean(axis=axis))
 
 
 def probability_of_improvement(*strata: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """Probability that a run of X beats one of Y, ties by half, averaged over environments.
+    """Probability that a run of X beats a run of Y, averaged over environments; ties count half.
 
     Args:
-        strata: values of X in each environment, then those of Y in each environment.
-        axis: that of the runs; the last one is all that scipy asks for.
+        strata: values of X in each environment, then values of Y in each environment.
+        axis: axis of the runs.
     """
     half = len(strata) // 2
     wins = []
@@ -101,13 +100,13 @@ def stratified_interval(
     statistic: Callable[..., NDArray[np.float64]],
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval; every stratum, an environment, is resampled by itself.
+    """Percentile bootstrap interval; each stratum (environment) is resampled separately.
 
     NaN if a stratum has fewer than 2 values.
     """
     if min(map(len, strata)) < 2:
         return math.nan, math.nan
-    found = stats.bootstrap(
+    result = stats.bootstrap(
         strata,
         statistic,
         n_resamples=RESAMPLES,
@@ -117,4 +116,4 @@ def stratified_interval(
         method="percentile",
         rng=stream(0, "bootstrap"),
     )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

@@ -1,22 +1,25 @@
-"""One look for all figures: colour-blind-safe, told apart in grey too, readable in print."""
+"""Common style of all figures: safe for colour blindness, grey-scale and print."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
+from gems.analysis.names import environment_title, label, order_of_methods
 from gems.errors import GemsError
-from gems.files import written_whole
-from gems.registry import ENVIRONMENTS, METHODS
+from gems.methods import METHODS, Look
+from gems.runtime.files import written_whole
 
-# One and two columns of a paper, in inches.
+# Width of two columns of a paper, in inches.
 PAGE = 7.2
 DPI = 200
 NOTE_COLOUR = "#a33c00"
@@ -46,49 +49,42 @@ SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "gems",
 }
 
-
-class Look(NamedTuple):
-    """How one method is drawn, in every figure."""
-
-    colour: str
-    marker: str
-    line: str | tuple[int, tuple[float, ...]]
-    hatch: str
+# For methods without a look of their own: 60 combinations.
+SPARE_COLOURS = ("#7B3294", "#8C510A", "#B2182B", "#01665E")
+SPARE_MARKERS = ("*", "h", "<", ">", "p")
+SPARE_LINES = ("--", "-.", ":")
+SPARE_HATCHES = ("oo", "**", "xx..", "//++")
 
 
-# Okabe and Ito's palette, with grey in place of its yellow, which vanishes in print.
-LOOKS: dict[str, Look] = {
-    "ShortTermOracle": Look("#000000", "x", (0, (1, 1.2)), "xx"),
-    "SAC+TopK-ideal": Look("#0072B2", "s", (0, (5, 1.5)), "//"),
-    "SlateQ": Look("#009E73", "^", (0, (3, 1, 1, 1)), "\\\\"),
-    "Random": Look("#888888", "+", (0, (1, 2.5)), "++"),
-    "REINFORCE+SoftMax": Look("#E69F00", "v", (0, (6, 1, 1, 1)), ".."),
-    "SAC+WkNN": Look("#CC79A7", "D", (0, (3, 1.5)), "--"),
-    "SAC+TopK-MF": Look("#56B4E9", "P", (0, (7, 1, 1, 1, 1, 1)), "||"),
-    "SAC+GeMS": Look("#D55E00", "o", "-", ""),
-}
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """The look of each method; methods without their own get a spare one.
+
+    Spare looks are assigned in the order of the registry, so that a registered method looks the
+    same in all figures, then to methods that are not registered.
+    """
+    methods = order_of_methods(methods)
+    own = {name: method.look for name, method in METHODS.items() if method.look}
+    without = [name for name in [*METHODS, *methods] if name not in own]
+    spare = {name: _spare(place) for place, name in enumerate(dict.fromkeys(without))}
+    return {name: own.get(name) or spare[name] for name in methods}
 
 
-def look(method: str) -> Look:
-    """The look of a method of the registry; one that is added later is drawn in purple."""
-    return LOOKS.get(method, Look("#7B3294", "*", "--", "oo"))
+def by_method(runs: pd.DataFrame, environment: str) -> Iterator[tuple[str, Look, pd.DataFrame]]:
+    """Label, look and runs of each method with runs in an environment."""
+    for method, look in looks(runs["method"]).items():
+        cell = runs[(runs["method"] == method) & (runs["environment"] == environment)]
+        if len(cell):
+            yield label(method), look, cell
 
 
-def label(method: str) -> str:
-    """The name of a method in figures."""
-    return METHODS[method].label
-
-
-def environment_title(name: str) -> str:
-    """The name of an environment as a title: ``Focused, TopDown``."""
-    kinds = {"topdown": "TopDown", "mix": "Mixed", "divpen": "DivPen"}
-    _, click_model = name.split("_")
-    return f"{ENVIRONMENTS[name].embedding.title()}, {kinds.get(click_model, click_model)}"
+def _spare(place: int) -> Look:
+    parts = (SPARE_COLOURS, SPARE_MARKERS, SPARE_LINES, SPARE_HATCHES)
+    return Look(*(part[place % len(part)] for part in parts))
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in the style of this module, whatever the user's own settings are."""
+    """Use the style of this module, regardless of the user's settings."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS)  # type: ignore[arg-type]
@@ -96,7 +92,7 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, note: str) -> Figure:
-    """A figure in inches that keeps its lowest strip for ``note``, the scale of the runs."""
+    """A figure (sizes in inches) with ``note``, the scale of the runs, at the bottom."""
     lines = textwrap.wrap(note, int(width * NOTE_LETTERS_PER_INCH))
     strip = (len(lines) * NOTE_LINE_INCHES + 0.1) / height if lines else 0
     figure = Figure(
@@ -108,27 +104,48 @@ def new_figure(width: float, height: float, note: str) -> Figure:
     return figure
 
 
-def method_legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend above all panels, the methods in the order of Table 2."""
+def environment_grid(
+    environments: Sequence[str], row_height: float, margin: float, note: str, **shared: Any
+) -> tuple[Figure, NDArray[Any]]:
+    """A figure with a titled panel per environment, three per row, and the panels.
+
+    Heights are in inches; ``shared`` are arguments of ``Figure.subplots``.
+    """
+    columns = min(3, len(environments))
+    rows = -(-len(environments) // columns)
+    figure = new_figure(PAGE, margin + row_height * rows, note)
+    grid = figure.subplots(rows, columns, squeeze=False, **shared)
+    for axes, environment in zip(grid.flat, environments, strict=False):
+        axes.set_title(environment_title(environment))
+    for axes in grid.flat[len(environments) :]:
+        axes.set_axis_off()
+    return figure, grid
+
+
+def method_legend(figure: Figure, panels: Iterable[Axes], runs: pd.DataFrame) -> None:
+    legend(figure, panels, map(label, order_of_methods(runs["method"])))
+
+
+def legend(figure: Figure, panels: Iterable[Axes], labels: Iterable[str]) -> None:
+    """Add a legend above all panels, with those of ``labels`` that were drawn."""
     entries: dict[str, Any] = {}
     for axes in panels:
-        handles, labels = axes.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    ordered = {x.label: entries[x.label] for x in METHODS.values() if x.label in entries}
-    columns = 4 if len(ordered) > 3 else len(ordered)
+        handles, names = axes.get_legend_handles_labels()
+        entries |= dict(zip(names, handles, strict=True))
+    shown = [name for name in labels if name in entries]
     figure.legend(
-        list(ordered.values()),
-        list(ordered),
+        [entries[name] for name in shown],
+        shown,
         loc="outside upper center",
-        ncols=columns,
+        ncols=min(4, len(shown)),
         handlelength=3.2,
     )
 
 
 def from_zero(panels: Iterable[Axes]) -> None:
-    """Let the vertical axes start at 0; to be called when all panels are drawn.
+    """Start the vertical axes at 0. Call it after all panels are drawn.
 
-    A limit that is set earlier would stop axes that share it from growing with later panels.
+    A limit that is set earlier would keep shared axes from growing with later panels.
     """
     for axes in panels:
         axes.set_ylim(bottom=0)
@@ -141,11 +158,11 @@ def save(figure: Figure, output: Path) -> list[Path]:
         Both files.
 
     Raises:
-        GemsError: ``output`` is not named .pdf.
+        GemsError: ``output`` does not end in .pdf.
     """
     if output.suffix != ".pdf":
-        raise GemsError(f"Figures are written to a file that ends in .pdf, not to {output}.")
-    _settle(figure)
+        raise GemsError(f"A figure needs an output that ends in .pdf, not {output}.")
+    _fix_layout(figure)
     with written_whole(output.with_suffix(".png")) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
     with written_whole(output) as temporary:
@@ -154,8 +171,8 @@ def save(figure: Figure, output: Path) -> list[Path]:
     return [output, output.with_suffix(".png")]
 
 
-def _settle(figure: Figure) -> None:
-    """Lay the figure out once and for all, rounding away the noise of the constraint solver."""
+def _fix_layout(figure: Figure) -> None:
+    """Lay out the figure once, and round off the noise of the constraint solver."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:

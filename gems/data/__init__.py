@@ -1,1 +1,1 @@
-"""Logged data, its file format, and the replay of episodes."""
+"""Logged data, its file format, and the replay buffer."""

@@ -1,4 +1,4 @@
-"""Episodes in memory: what a rollout records and what a learner samples."""
+"""Episodes in memory, and the replay buffer that learners sample from."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -8,20 +8,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gems.envs.items import item_dtype
+from gems.envs.simulator import Sizes
 from gems.errors import GemsError
-from gems.simulator.items import item_dtype
-from gems.simulator.kernels import DIM, SLATE_SIZE, TOPICS
 
 
 class Episodes(NamedTuple):
-    """n whole episodes of T turns; entry 0 of observations is the first slate, shown by nobody.
+    """n whole episodes of T turns.
+
+    Entry t of slates, clicks, users and bored is observation t. Observation 0 is the simulator's
+    first slate; action t leads to observation t + 1.
 
     Attributes:
         slates: (n, T + 1, slate size) of ``items.item_dtype``.
         clicks: (n, T + 1, slate size) bool.
-        actions: (n, T, D) float32; no columns for learners that need slates only.
-        users: (n, T + 1, 20) float32 tastes; no columns unless the learner is disclosed them.
-        bored: (n, T + 1, topics) bool; likewise.
+        actions: (n, T, D) float32, with D = ``Policy.stored_dim``.
+        users: (n, T + 1, dim) float32, users' embeddings; dim is 0 unless ``Policy.disclosed``.
+        bored: (n, T + 1, topics) bool, topics bored in the coming turn; likewise.
     """
 
     slates: NDArray[np.signedinteger]
@@ -32,24 +35,24 @@ class Episodes(NamedTuple):
 
     @classmethod
     def empty(
-        cls, n: int, turns: int, action_dim: int, disclosed: bool, n_items: int
+        cls, n: int, turns: int, action_dim: int, disclosed: bool, sizes: Sizes
     ) -> "Episodes":
-        """Room for ``n`` episodes with ``n_items`` items."""
+        """Arrays of zeros for ``n`` episodes in an environment of these sizes."""
+        seen = n, turns + 1
         return cls(
-            np.zeros((n, turns + 1, SLATE_SIZE), dtype=item_dtype(n_items)),
-            np.zeros((n, turns + 1, SLATE_SIZE), dtype=np.bool_),
+            np.zeros((*seen, sizes.slate_size), dtype=item_dtype(sizes.n_items)),
+            np.zeros((*seen, sizes.slate_size), dtype=np.bool_),
             np.zeros((n, turns, action_dim), dtype=np.float32),
-            np.zeros((n, turns + 1, DIM if disclosed else 0), dtype=np.float32),
-            np.zeros((n, turns + 1, TOPICS if disclosed else 0), dtype=np.bool_),
+            np.zeros((*seen, sizes.dim if disclosed else 0), dtype=np.float32),
+            np.zeros((*seen, sizes.topics if disclosed else 0), dtype=np.bool_),
         )
 
     def pick(self, index: slice | NDArray[np.int64]) -> "Episodes":
-        """The episodes at ``index``."""
         return Episodes._make(part[index] for part in self)
 
     @property
     def returns(self) -> NDArray[np.int64]:
-        """Sum of rewards of each episode, (n,)."""
+        """Undiscounted returns, (n,)."""
         return self.clicks[:, 1:].sum(axis=(1, 2))
 
 
@@ -70,23 +73,21 @@ class Batch(NamedTuple):
 
     @property
     def rewards(self) -> Tensor:
-        """Clicks of each turn, (n, T)."""
+        """Number of clicks that each action led to, (n, T)."""
         return self.clicks[:, 1:].sum(-1)
 
 
 class Replay:
-    """The last episodes, sampled uniformly as whole episodes."""
+    """The last ``capacity`` episodes, sampled uniformly as whole episodes."""
 
     def __init__(
-        self, capacity: int, turns: int, action_dim: int, disclosed: bool, n_items: int
+        self, capacity: int, turns: int, action_dim: int, disclosed: bool, sizes: Sizes
     ) -> None:
-        """Room for ``capacity`` episodes; memory is taken as they come."""
-        self._store = Episodes.empty(capacity, turns, action_dim, disclosed, n_items)
+        self._store = Episodes.empty(capacity, turns, action_dim, disclosed, sizes)
         self.capacity = capacity
         self.added = 0
 
     def __len__(self) -> int:
-        """Number of episodes held."""
         return min(self.added, self.capacity)
 
     def add(self, episodes: Episodes) -> None:
@@ -99,7 +100,7 @@ class Replay:
         self.added += n
 
     def sample(self, n: int, rng: np.random.Generator, distinct: bool) -> Episodes:
-        """Draw ``n`` episodes: with replacement, or different ones, all if there are fewer."""
+        """Sample ``n`` episodes: with replacement, or ``distinct`` ones, all if there are fewer."""
         if distinct:
             index = rng.choice(len(self), min(n, len(self)), replace=False)
         else:
@@ -108,25 +109,25 @@ class Replay:
 
     @property
     def oldest(self) -> int:
-        """Number of the oldest episode that is held, counted from the first that was added."""
+        """Number of the oldest stored episode; episodes are numbered in order of ``add``."""
         return max(0, self.added - self.capacity)
 
     def part(self, first: int, end: int) -> dict[str, Tensor]:
-        """The episodes from number ``first`` to before ``end``, and that end, for a state."""
+        """Episodes ``first`` to ``end`` - 1 for the training state, with ``end``."""
         index = np.arange(first, end) % self.capacity
         parts: dict[str, NDArray] = self._store._asdict()
         new = {name: torch.from_numpy(part[index]) for name, part in parts.items()}
         return {**new, "end": torch.tensor(end)}
 
     def restore(self, part: dict[str, Tensor]) -> None:
-        """Take back what ``part`` gave; parts are restored in their order.
+        """Add the episodes of ``part``; parts must be restored in order.
 
         Raises:
-            GemsError: the episodes are of another shape.
+            GemsError: the episodes have another shape.
         """
         episodes = Episodes._make(part[name].numpy() for name in Episodes._fields)
         pairs: Iterable[tuple[NDArray, NDArray]] = zip(self._store, episodes, strict=True)
         if any(store.shape[1:] != new.shape[1:] for store, new in pairs):
-            raise GemsError("The saved replay holds episodes of another shape.")
+            raise GemsError("The saved replay buffer holds episodes of another shape.")
         self.added = int(part["end"]) - len(episodes.slates)
         self.add(episodes)

@@ -1,4 +1,4 @@
-"""Training of one agent: collect, update, validate, keep the best, save the state (Section 7)."""
+"""The training loop: collect, update, validate, keep the best policy, save (Section 7)."""
 
 import copy
 import math
@@ -11,16 +11,16 @@ from torch import Tensor
 
 from gems.agents.base import Learner, Mode, Policy
 from gems.data.replay import Batch, Episodes, Replay
+from gems.envs.simulator import Simulator
+from gems.envs.users import SharedUsers
 from gems.errors import GemsError
-from gems.interrupt import Interrupt
-from gems.progress import Progress
-from gems.randomness import stream, torch_stream
+from gems.runtime.interrupt import Interrupt
+from gems.runtime.progress import Progress
+from gems.runtime.randomness import stream, torch_stream
+from gems.runtime.tracking import Tracker
 from gems.sections import TrainingConfig
-from gems.simulator.simulator import Simulator
-from gems.simulator.users import SharedUsers
-from gems.tracking import Tracker
+from gems.training.checkpoint import TrainingState
 from gems.training.rollout import rollout
-from gems.training.state import TrainingState
 
 RANDOM_BLOCK = 100
 
@@ -28,12 +28,13 @@ RANDOM_BLOCK = 100
 class Trainer:
     """Trains a learner in one environment.
 
-    Randomness comes from streams named by the episode, and everything that changes, the place in
-    the stream of shared users included, is in ``_state``, so that a resumed run equals one that
-    was never stopped.
+    The learner trains on ``device``; its policy acts on the CPU.
+
+    A resumed run equals one without interruption: each episode has its own random streams, and
+    ``_state`` holds all that changes, the offset in the stream of shared users included.
 
     Attributes:
-        curve: one row a validation: episode, validation return, return and figures of training.
+        curve: a row for each validation: episode, validation return, training return and metrics.
     """
 
     def __init__(
@@ -44,36 +45,35 @@ class Trainer:
         seed: int,
         device: torch.device,
     ) -> None:
-        """Put the learner on ``device``; acting stays on the CPU."""
         self.learner, self.simulator = learner.to(device), simulator
         self.config, self.seed, self.device = config, seed, device
         policy = learner.policy
         self._actor: Policy = policy if device.type == "cpu" else copy.deepcopy(policy).cpu()
         capacity = 1 if learner.on_policy else min(config.replay_episodes, config.episodes)
-        turns, n_items = simulator.config.turns, len(simulator.items.embeddings)
-        self._replay = Replay(capacity, turns, policy.stored_dim, policy.disclosed, n_items)
+        turns, sizes = simulator.config.turns, simulator.sizes
+        self._replay = Replay(capacity, turns, policy.stored_dim, policy.disclosed, sizes)
         self._batch_drawn = learner.batch_drawn or config.batch_drawn
         self._users = SharedUsers() if config.users == "shared" else None
         self.curve: list[dict[str, float]] = []
         self._episode = 0
         self._returns: list[float] = []
-        self._figures: dict[str, list[float]] = {}
+        self._metrics: dict[str, list[float]] = {}
         self._best: dict[str, Tensor] = {}
         self.best_episode, self.best_return = 0, -math.inf
 
     def train(self, stage: str, state: TrainingState, tracker: Tracker) -> None:
-        """Train to the end, from the last saved state, and load the best policy.
+        """Train, from the last saved state if there is one, and load the best policy.
 
         SIGTERM and SIGINT end the process after the state has been saved.
 
         Raises:
-            GemsError: a loss is not a number, or the saved state is damaged or cannot be written.
+            GemsError: a metric is not finite, or the saved state is damaged or cannot be written.
         """
         saved = state.load(self._replay)
         if saved is not None:
             self._restore(saved)
             for row in self.curve:
-                tracker.log(_figures(row), int(row["episode"]))
+                tracker.log(_metrics(row), int(row["episode"]))
         every, started = self.config.validate_every, time.monotonic()
         with (
             Progress(stage, self.config.episodes, "episodes", self._episode) as progress,
@@ -86,35 +86,35 @@ class Trainer:
                     row = self._add_row()
                     progress.advance(0, **{"validation return": row["validation_return"]})
                     speed = (self._episode - first) / (time.monotonic() - started)
-                    tracker.log(_figures(row) | {"episodes_per_second": speed}, self._episode)
+                    tracker.log(_metrics(row) | {"episodes_per_second": speed}, self._episode)
                     first, started = self._episode, time.monotonic()
-                if state.due() or interrupt.asked:
+                if state.due() or interrupt.received:
                     state.save(self._state(), self._replay)
                 interrupt.end()
         self.learner.policy.load_state_dict(self._best)
 
     def _advance(self, progress: Progress) -> None:
-        """Collect the next episodes, none beyond the next validation, and learn after each."""
+        """Collect episodes, at most up to the next validation, and make an update for each."""
         every = self.config.validate_every
         collected = self._collect((self._episode // every + 1) * every)
         self._returns.extend(collected.returns.tolist())
         for index in range(len(collected.slates)):
             for name, value in self._learn(collected.pick(slice(index, index + 1))).items():
-                self._figures.setdefault(name, []).append(value)
+                self._metrics.setdefault(name, []).append(value)
             self._episode += 1
             progress.advance()
 
     def _add_row(self) -> dict[str, float]:
-        """Validate, and add a row to the curve, which is returned."""
+        """Validate, and return the new row of the curve."""
         mean_return, bored = self._validate()
         row = {
             "episode": self._episode,
             "validation_return": mean_return,
             "validation_bored_topics": bored,
             "training_return": float(np.mean(self._returns)),
-            **{name: float(np.mean(values)) for name, values in sorted(self._figures.items())},
+            **{name: float(np.mean(values)) for name, values in sorted(self._metrics.items())},
         }
-        self._returns, self._figures = [], {}
+        self._returns, self._metrics = [], {}
         self.curve.append(row)
         return row
 
@@ -124,7 +124,7 @@ class Trainer:
         return self._actor
 
     def _collect(self, stop: int) -> Episodes:
-        """The next episode; in the random phase, which no update changes, many at once."""
+        """Collect one episode, or a block of them in the random phase."""
         left = self.config.random_episodes - self._episode
         n = min(RANDOM_BLOCK, left, stop - self._episode) if left > 0 else 1
         mode: Mode = "random" if left > 0 else "explore"
@@ -132,14 +132,11 @@ class Trainer:
         return self._play(n, mode, "train")
 
     def _play(self, n: int, mode: Mode, purpose: str) -> Episodes:
-        of = self.seed, purpose, self._episode
-        return rollout(self._acting(), self.simulator, n, mode, *of, users=self._users)
+        streams = self.seed, purpose, self._episode
+        return rollout(self._acting(), self.simulator, n, mode, *streams, users=self._users)
 
     def _learn(self, episode: Episodes) -> dict[str, float]:
-        """Remember one episode and make one update, unless the random phase forbids it.
-
-        There is no update either as long as the replay is empty when the batch is drawn.
-        """
+        """Store one episode and make one update, if there is a batch for it; return its metrics."""
         before = self._batch_drawn == "before_episode"
         batch = self._draw(distinct=True) if before else None
         self._replay.add(episode)
@@ -148,14 +145,16 @@ class Trainer:
         if batch is None:
             return {}
         generator = torch_stream(self.seed, "update", self._episode, device=self.device)
-        figures = self.learner.update(Batch.of(batch, self.device), generator)
-        for name, value in figures.items():
+        metrics = self.learner.update(Batch.of(batch, self.device), generator)
+        for name, value in metrics.items():
             if not math.isfinite(value):
-                raise GemsError(f"{name} became {value} at episode {self._episode}.")
-        return figures
+                raise GemsError(
+                    f"{name} became {value} at episode {self._episode}; try lower learning rates."
+                )
+        return metrics
 
     def _draw(self, distinct: bool) -> Episodes | None:
-        """The batch of this episode's update, if there is one."""
+        """Sample the batch; None in the random phase or while the replay buffer is empty."""
         in_random_phase = self._episode < self.config.random_episodes
         if not len(self._replay) or (in_random_phase and not self.learner.learns_from_random):
             return None
@@ -163,10 +162,10 @@ class Trainer:
         return self._replay.sample(size, stream(self.seed, "replay", self._episode), distinct)
 
     def _validate(self) -> tuple[float, float]:
-        """Play with new users; keep the policy if it is the best so far.
+        """Validate on new users, and keep the policy if it is the best so far.
 
         Returns:
-            the mean return, and the mean number of topics that were bored in a turn.
+            Mean return, and mean number of bored topics in a turn.
         """
         episodes = self._play(self.config.validation_users, "greedy", "validation")
         mean_return = float(episodes.returns.mean())
@@ -187,7 +186,7 @@ class Trainer:
             "best_return": self.best_return,
             "curve": self.curve,
             "returns": self._returns,
-            "figures": self._figures,
+            "metrics": self._metrics,
             "users": self._users.offset if self._users else 0,
         }
 
@@ -198,11 +197,11 @@ class Trainer:
             optimiser.load_state_dict(values)
         self._best, self.best_episode = saved["best"], saved["best_episode"]
         self.best_return, self.curve = saved["best_return"], saved["curve"]
-        self._returns, self._figures = saved["returns"], saved["figures"]
+        self._returns, self._metrics = saved["returns"], saved["metrics"]
         if self._users:
             self._users.offset = saved["users"]
 
 
-def _figures(row: dict[str, float]) -> dict[str, float]:
-    """A row of the curve without its episode, which is the step."""
+def _metrics(row: dict[str, float]) -> dict[str, float]:
+    """A row of the curve without the episode, which trackers take as the step."""
     return {name: value for name, value in row.items() if name != "episode"}

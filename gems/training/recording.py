@@ -1,4 +1,4 @@
-"""What figures need of the test episodes: sums by turn, and scores by number of bored topics."""
+"""Statistics of test episodes for figures: means by turn, and scores by number of bored topics."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -7,42 +7,38 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gems.files import written_whole
-from gems.registry import Environment
-from gems.sections import SimulatorConfig
-from gems.simulator.items import Items
-from gems.simulator.kernels import SLATE_SIZE, TOPICS
-from gems.simulator.simulator import Observation, Simulator
+from gems.envs.environments import Environment
+from gems.envs.items import Items
+from gems.envs.simulator import Observation, Simulator
+from gems.runtime.files import written_whole
 
 BINS_PER_UNIT = 100
 
 
 class RecordingSimulator(Simulator):
-    """A simulator that counts what happens in every turn it plays, the first slate excepted.
+    """A simulator that records statistics of every turn after the first slate.
 
     Attributes:
-        played: (turns,) users that played each turn.
-        totals: (turns, 3) sums over users of the reward, the topics that were bored when the slate
-            was shown, and the different main topics in the slate.
+        played: (turns,) number of users in each turn.
+        totals: (turns, 3) sums over users of reward, bored topics when the slate was shown, and
+            different main topics in the slate.
     """
 
-    def __init__(self, items: Items, environment: Environment, config: SimulatorConfig) -> None:
-        """Take what a ``Simulator`` takes."""
-        super().__init__(items, environment, config)
+    def __init__(self, items: Items, environment: Environment) -> None:
+        super().__init__(items, environment)
         self.played = np.zeros(self.config.turns, dtype=np.int64)
         self.totals = np.zeros((self.config.turns, 3), dtype=np.int64)
         self._scores: dict[tuple[int, int], tuple[int, float]] = {}
 
     def advance(self, slates: NDArray, uniforms: NDArray) -> Observation:
-        """Play a turn as ever, and count it."""
         bored = self.users.bored.sum(axis=1)
         seen = super().advance(slates, uniforms)
         if self.turn > 0:
             topics = self.items.main_topics[seen.slates]
-            different = (topics[:, :, None] == np.arange(TOPICS)).any(axis=1).sum(axis=1)
+            different = (topics[:, :, None] == np.arange(self.topics)).any(axis=1).sum(axis=1)
             self.played[self.turn - 1] += len(bored)
             self.totals[self.turn - 1] += [seen.clicks.sum(), bored.sum(), different.sum()]
-            self._count_scores(np.repeat(bored, SLATE_SIZE), self.scores.ravel())
+            self._count_scores(np.repeat(bored, self.slate_size), self.scores.ravel())
         return seen
 
     def _count_scores(self, bored: NDArray, scores: NDArray) -> None:
@@ -55,16 +51,16 @@ class RecordingSimulator(Simulator):
             self._scores[pair[0], pair[1]] = before[0] + count, before[1] + total
 
     def write_turns(self, path: Path) -> None:
-        """Write means over users as CSV: turn (from 1), reward, bored_topics, slate_topics."""
+        """Write means over users as CSV; turns count from 1."""
         means = self.totals / self.played[:, None]
         rows = ([turn, *values] for turn, values in enumerate(means.tolist(), start=1))
         _write(path, ["turn", "reward", "bored_topics", "slate_topics"], rows)
 
     def write_scores(self, path: Path) -> None:
-        """Write the histogram of scores as CSV, boredom included: score_from, bored_topics, ...
+        """Write a histogram of the scores of shown items, boredom included, as CSV.
 
-        A row counts the items with a score from ``score_from`` to 0.01 more that were shown to
-        users with ``bored_topics`` bored topics, and sums up their scores.
+        A row has the count and sum of scores in [score_from, score_from + 0.01) under
+        ``bored_topics`` bored topics.
         """
         rows = (
             [score / BINS_PER_UNIT, bored, count, total]

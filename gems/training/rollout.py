@@ -1,4 +1,4 @@
-"""Episodes of a policy with simulated users: collection, validation and test alike."""
+"""Episodes of a policy with simulated users, in training, validation and test."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gems.agents.acting import play_episode
+from gems import kernels
 from gems.agents.base import Mode, Policy
 from gems.data.replay import Episodes
-from gems.randomness import stream, torch_stream
-from gems.simulator.simulator import Observation, Simulator
-from gems.simulator.users import SeededUsers, UserSource
+from gems.envs.simulator import Observation, Simulator
+from gems.envs.users import SeededUsers, UserSource
+from gems.runtime.randomness import stream, torch_stream
 
 
 @torch.inference_mode()
@@ -24,25 +24,25 @@ def rollout(
     *purpose: str | int,
     users: UserSource | None = None,
 ) -> Episodes:
-    """Play one episode with each of ``n`` fresh users.
+    """Play one episode with each of ``n`` new users.
 
     Args:
         policy: chooses the slates; on the CPU.
         simulator: the environment.
         n: number of users.
-        mode: how the policy acts.
-        seed: seed of the run.
+        mode: argument of ``Policy.act``.
+        seed: seed of the random streams.
         purpose: name of the random streams.
-        users: where users come from; by default the stream of ``seed`` and ``purpose``.
+        users: source of the users; by default the stream of ``seed`` and ``purpose``.
     """
-    generator = torch_stream(seed, "policy", *purpose)
     turns = simulator.config.turns
-    n_items = len(simulator.items.embeddings)
-    episodes = Episodes.empty(n, turns, policy.stored_dim, policy.disclosed, n_items)
+    episodes = Episodes.empty(n, turns, policy.stored_dim, policy.disclosed, simulator.sizes)
     seen = simulator.meet(n, users or SeededUsers(stream(seed, "users", *purpose)))
-    compiled = policy.compiled(turns, generator) if n == 1 and mode == "explore" else None
-    if compiled is not None:
-        _play_one(*compiled, simulator, seen, episodes)
+    draws = policy.draws(mode, turns, n, torch_stream(seed, "policy", *purpose))
+    alone = n == 1 and mode == "explore" and simulator.compiled
+    arrays = kernels.twin_of(policy) if alone else None
+    if arrays is not None:
+        _play_compiled(arrays, draws[:, 0], simulator, seen, episodes)
         return episodes
     policy.begin(n)
     for turn in range(turns + 1):
@@ -50,17 +50,22 @@ def rollout(
         if policy.disclosed:
             episodes.users[:, turn], episodes.bored[:, turn] = seen.users, seen.bored
         if turn < turns:
-            decision = policy.act(seen, mode, generator)
+            decision = policy.act(seen, mode, draws[turn])
             if decision.actions is not None:
                 episodes.actions[:, turn] = decision.actions.numpy()
-            seen = simulator.step(decision.slates.numpy())
+            slates = decision.slates.numpy()
+            if not policy.disclosed and slates.min() < 0:
+                raise ValueError("slates hold -1, which only disclosed policies may use")
+            seen = simulator.step(slates)
     return episodes
 
 
-def _play_one(
+def _play_compiled(
     arrays: Any, draws: Tensor, simulator: Simulator, seen: Observation, episodes: Episodes
 ) -> None:
-    """Fill the one episode of ``episodes`` by compiled code."""
+    """Play an episode of one user with compiled code, into ``episodes``."""
+    from gems.kernels.episodes import play_episode
+
     slates = np.zeros(episodes.slates.shape[1:], dtype=np.int64)
     clicks, actions, users, bored = (
         part[0] for part in (episodes.clicks, episodes.actions, episodes.users, episodes.bored)

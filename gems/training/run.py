@@ -1,51 +1,46 @@
-"""One run: train a method in an environment with a seed, test it, write the result."""
+"""A run: trains a method in an environment with a seed, tests it, and writes the result."""
 
 import csv
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from gems import provenance, registry
+from gems import methods
 from gems.agents.base import Learner, Policy
-from gems.agents.context import Context
-from gems.config import Config, build, run_values
+from gems.config import Config, build
 from gems.data.replay import Episodes
-from gems.device import pick_device
-from gems.digest import value_digest
+from gems.envs import items
+from gems.envs.environments import Environment
+from gems.envs.simulator import Simulator
+from gems.envs.users import SharedUsers
 from gems.errors import GemsError
-from gems.files import relative, write_json, written_whole
-from gems.process import set_up_process
-from gems.randomness import stream
-from gems.sections import SimulatorConfig, TrainingConfig
-from gems.simulator import items
-from gems.simulator.simulator import Simulator
-from gems.simulator.users import SharedUsers
-from gems.tracking import Tracker
+from gems.methods import Context
+from gems.runtime.device import pick_device
+from gems.runtime.files import relative, write_json, written_whole
+from gems.runtime.job import JobRuntime
+from gems.runtime.process import set_up_process
+from gems.runtime.randomness import stream
+from gems.runtime.weights import load_config, load_weights, save_weights
+from gems.sections import TrainingConfig
+from gems.training.checkpoint import TrainingState
 from gems.training.loop import Trainer
 from gems.training.recording import RecordingSimulator
 from gems.training.rollout import rollout
-from gems.training.state import TrainingState
-from gems.weights import load_config, load_weights, save_weights
 
 logger = logging.getLogger("gems")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run is made of; files are checked before any work starts.
+    """A method, an environment and a seed, with their configuration and input files.
 
     Attributes:
-        name: name of the run, as in ``paths.run_name``.
-        method: key of ``registry.METHODS``.
-        environment: key of ``registry.ENVIRONMENTS``.
-        seed: seed of the run.
-        config: the configuration.
-        inputs: files by name: ``items``, and ``vae`` or ``mf`` for methods that need them.
-        variant: key of ``variants.VARIANTS`` that ``config`` follows; "" for a main run.
+        inputs: files by name: ``items``, and the pretrained models that the method needs.
+        values: the options that the run depends on, by section, and its environment.
     """
 
     name: str
@@ -54,114 +49,93 @@ class Run:
     seed: int
     config: Config
     inputs: dict[str, Path]
-    variant: str = ""
+    values: dict[str, Any]
 
     def simulator(self) -> Simulator:
-        """The environment of the run."""
         return Simulator(*self._simulated())
 
     def recording_simulator(self) -> RecordingSimulator:
-        """The same environment, which counts what happens in it."""
         return RecordingSimulator(*self._simulated())
 
-    def _simulated(self) -> tuple[items.Items, registry.Environment, SimulatorConfig]:
-        environment = registry.environment(self.environment)
-        return items.load(self.inputs["items"]), environment, self.config.simulator
+    def _simulated(self) -> tuple[items.Items, Environment]:
+        environment = self.config.environment(self.environment)
+        sizes = environment.items.topics, environment.items.topic_dim
+        return items.load(self.inputs["items"], *sizes), environment
 
     def agent(self, simulator: Simulator) -> Policy | Learner:
-        """The untrained agent; its weights are drawn from the seed."""
-        build = registry.agent_builder(registry.method(self.method))
-        models = {name: self.inputs.get(name) for name in ("vae", "mf")}
-        context = Context(self.config, simulator, self.environment, **models)
+        """The untrained agent, with weights drawn from the seed."""
+        models = {name: path for name, path in self.inputs.items() if name != "items"}
+        context = Context(self.config, simulator, self.environment, models)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(self.seed, "weights").integers(2**63)))
-            return build(context)
+            return methods.method(self.method).build(context)
 
     def described(self) -> dict[str, Any]:
-        """The configuration that the run depends on, and its inputs."""
+        """Method, environment, seed, inputs and options, as saved with the policy."""
         return {
             "method": self.method,
-            "agent": registry.method(self.method).agent,
-            "environment": {
-                "name": self.environment,
-                **asdict(registry.environment(self.environment)),
-            },
+            "environment": self.environment,
             "seed": self.seed,
-            "variant": self.variant,
             "inputs": {name: str(path) for name, path in self.inputs.items()},
-            "config": run_values(self.method, self.config, self.environment),
+            "config": self._options(),
         }
 
-    def subject(self) -> provenance.Subject:
-        """What the run's provenance says it is of."""
-        where = self.environment, self.seed
-        return provenance.Subject.of_run(self.method, *where, self.config, self.variant)
-
-    def files(self) -> list[Path]:
-        """The files that the run reads: its inputs, and the configuration beside weights."""
-        files = list(self.inputs.values())
-        return files + [p.with_suffix(".json") for p in files if p.suffix == ".safetensors"]
+    def _options(self) -> dict[str, Any]:
+        """The part of the configuration that the run can be built from again."""
+        options = {k: v for k, v in self.values.items() if k != "environment"}
+        options |= self.config.sections("items", "simulator")
+        own = self.config.custom_environments.get(self.environment)
+        if own is not None:
+            options["custom_environments"] = {self.environment: own.model_dump(mode="json")}
+        return options
 
     def logged_users(self) -> int | None:
-        """Logged users that the pretrained models of the run have seen; None if it has none."""
+        """Number of logged users that the pretrained models were trained on; None without any."""
         models = [path for path in self.inputs.values() if path.suffix == ".safetensors"]
         users = [load_config(path).get("dataset", {}).get("users") for path in models]
         return min((n for n in users if n is not None), default=None)
 
-    def fingerprint(self) -> str:
-        """Digest of code, configuration and contents of the inputs."""
-        described = self.described()
-        described["inputs"] = [provenance.sha256(path) for path in self.files()]
-        described["code"] = self.subject().code()
-        return value_digest(described)
 
-
-def execute(run: Run, output: Path, state: Path, tracker: Tracker) -> None:
+def execute(run: Run, output: Path, runtime: JobRuntime) -> None:
     """Train and test ``run``, and write its folder ``output``.
 
     ``result.json`` holds metrics only and is byte-identical for the same seed on the same machine.
     It is written last.
 
-    Args:
-        run: what to train.
-        output: folder of the result.
-        state: folder of the training state, from which a killed job goes on.
-        tracker: where figures go.
-
     Raises:
-        GemsError: an input is missing or damaged, or the training breaks down.
+        GemsError: an input is missing or damaged, or a metric of training is not finite.
     """
     set_up_process()
-    policy, curve, trained = _train(run, state, tracker)
+    policy, curve, trained = _train(run, runtime)
     recorder = run.recording_simulator()
     users = run.config.training.test_users
     tested = test_metrics(test(policy, recorder, run.config.training, run.seed))
     logger.info("%s: test return %.5g", run.name, tested["test_return"])
-    figures = {name: tested[name] for name in ("test_return", "test_standard_error")}
-    tracker.log({k: v for k, v in figures.items() if v is not None}, trained["training_episodes"])
+    metrics = {name: tested[name] for name in ("test_return", "test_standard_error")}
+    metrics = {name: value for name, value in metrics.items() if value is not None}
+    runtime.tracker.log(metrics, trained["training_episodes"])
     (output / "result.json").unlink(missing_ok=True)
-    # Inputs by their way from the run, so that both may be moved together.
+    # Paths relative to the run, so that both can be moved together.
     inputs = {name: relative(path, output) for name, path in run.inputs.items()}
-    described = run.described() | {"inputs": inputs}
-    save_weights(output / "policy.safetensors", policy.state_dict(), described)
+    extensions = [relative(Path(path), output) for path in run.config.extensions]
+    description = run.described() | {"inputs": inputs, "extensions": extensions}
+    save_weights(output / "policy.safetensors", policy.state_dict(), description)
     write_curve(output / "curve.csv", curve)
     recorder.write_turns(output / "turns.csv")
     recorder.write_scores(output / "scores.csv")
-    named = {"method": run.method, "environment": run.environment, "seed": run.seed}
-    write_json(output / "result.json", named | {"test_users": users} | trained | tested)
+    identity = {"method": run.method, "environment": run.environment, "seed": run.seed}
+    write_json(output / "result.json", identity | {"test_users": users} | trained | tested)
 
 
-def _train(
-    run: Run, state: Path, tracker: Tracker
-) -> tuple[Policy, list[dict[str, float]], dict[str, Any]]:
-    """The policy to test, its learning curve, and what the result says of its training."""
+def _train(run: Run, runtime: JobRuntime) -> tuple[Policy, list[dict[str, float]], dict[str, Any]]:
+    """The policy to test, its learning curve, and the entries of the result on its training."""
     simulator = run.simulator()
     agent = run.agent(simulator)
     if not isinstance(agent, Learner):
         return agent, [], {"training_episodes": 0}
     config = run.config.training
-    trainer = Trainer(agent, simulator, config, run.seed, pick_device(run.config.device))
-    trainer.train(run.name, TrainingState(state, run.fingerprint()), tracker)
+    trainer = Trainer(agent, simulator, config, run.seed, pick_device(runtime.device))
+    trainer.train(run.name, TrainingState(runtime.state, runtime.fingerprint), runtime.tracker)
     trained = {
         "training_episodes": config.episodes,
         "best_episode": trainer.best_episode,
@@ -171,10 +145,10 @@ def _train(
 
 
 def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any]:
-    """Test the saved policy of the run in ``folder``; the defaults repeat its own test.
+    """Test the saved policy of the run in ``folder``; None repeats the run's own test.
 
     Raises:
-        GemsError: the folder is not that of a finished run, or an input of the run is gone.
+        GemsError: the folder is not that of a finished run, or an input of the run is missing.
     """
     set_up_process()
     no_run = GemsError(f"{folder} is not the folder of a finished run.")
@@ -186,10 +160,13 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
             raise GemsError(
                 f"{folder} was made by an earlier version, with other test users; make it again."
             )
-        config = build(saved["config"])
-        name, environment = saved["method"], saved["environment"]["name"]
+        if not isinstance(saved["environment"], str):
+            raise GemsError(f"{folder} was made by an earlier version; make it again.")
+        extensions = [str((folder / path).resolve()) for path in saved["extensions"]]
+        config = build(saved["config"] | {"extensions": extensions})
+        name, environment = saved["method"], saved["environment"]
         inputs = {kind: (folder / path).resolve() for kind, path in saved["inputs"].items()}
-        run = Run(folder.name, name, environment, saved["seed"], config, inputs)
+        run = Run(folder.name, name, environment, saved["seed"], config, inputs, saved["config"])
     except (KeyError, TypeError, AttributeError) as error:
         raise no_run from error
     simulator = run.simulator()
@@ -198,7 +175,9 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
     try:
         policy.load_state_dict(load_weights(folder / "policy.safetensors"))
     except RuntimeError as error:
-        raise GemsError(f"The weights in {folder} are not those of {name}.") from error
+        raise GemsError(
+            f"The weights in {folder} are not those of {name}; make the run again."
+        ) from error
     changes: dict[str, Any] = {"test_users": users} if users else {}
     if seed is not None:
         changes["users"] = "by_seed"
@@ -208,13 +187,13 @@ def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any
 
 
 def test(policy: Policy, simulator: Simulator, config: TrainingConfig, seed: int) -> Episodes:
-    """Greedy episodes of the test users, whom all methods share, and all seeds if so configured."""
+    """Greedy episodes with the test users, the same for all methods (Sections 7 and 10)."""
     users = SharedUsers() if config.users == "shared" else None
     return rollout(policy, simulator, config.test_users, "greedy", seed, "test", users=users)
 
 
 def test_metrics(episodes: Episodes) -> dict[str, Any]:
-    """Mean return, its standard error over users, and each user's return."""
+    """Mean return, its standard error over users, and the return of each user."""
     returns = episodes.returns
     error = float(returns.std(ddof=1) / np.sqrt(len(returns))) if len(returns) > 1 else None
     return {
@@ -225,7 +204,7 @@ def test_metrics(episodes: Episodes) -> dict[str, Any]:
 
 
 def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write the learning curve as CSV: one row a validation, a column a figure."""
+    """Write the learning curve as CSV: a row for each validation, a column for each metric."""
     columns = list(dict.fromkeys(name for row in rows for name in row)) or ["episode"]
     with written_whole(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)

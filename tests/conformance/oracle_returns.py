@@ -11,24 +11,24 @@ from pathlib import Path
 
 import numpy as np
 
-from gems import registry
-from gems.config import build
-from gems.simulator import items
-from gems.simulator.simulator import Simulator
-from gems.simulator.users import SharedUsers
+from gems.config import build, paper
+from gems.envs import items
+from gems.envs.simulator import Simulator
+from gems.envs.users import SharedUsers
 
 USERS = 500
 
 
 def returns(files: dict[str, Path]) -> Iterator[tuple[str, np.ndarray]]:
     """Environments whose embedding has a file, and the return of each test user (USERS,)."""
-    config = build({"fidelity": "released"}).simulator
-    for name, environment in registry.ENVIRONMENTS.items():
-        if environment.embedding in files:
-            path = files[environment.embedding]
-            simulator = Simulator(items.load(path), environment, config)
+    config = build({"fidelity": "released"})
+    for name in paper.ENVIRONMENTS:
+        environment = config.environment(name)
+        if environment.items.name in files:
+            simulator = Simulator(items.load(files[environment.items.name]), environment)
             simulator.meet(USERS, SharedUsers())
-            clicks = [simulator.step(simulator.oracle_slates()).clicks for _ in range(config.turns)]
+            turns = range(simulator.config.turns)
+            clicks = [simulator.step(simulator.oracle_slates()).clicks for _ in turns]
             yield name, np.sum(clicks, axis=(0, 2))
 
 

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gems import registry
 from gems.config import build
-from gems.simulator.items import Items
-from gems.simulator.simulator import Simulator
+from gems.envs.items import Items
+from gems.envs.simulator import Simulator
 
 TOLERANCE = 1e-5
 
@@ -39,11 +38,11 @@ def replay(path: str) -> Iterator[Deviation]:
         groups = sorted({key.rsplit("/", 1)[0] for key in data if key.count("/") == 2})
         for group in groups:
             embedding, click_model = group.split("/")
-            environment = registry.environment(
+            environment = build({"fidelity": "released"}).environment(
                 f"{embedding}_{'mix' if click_model == 'mixed' else click_model}"
             )
             items = Items(data[f"{embedding}/item_embeddings"])
-            simulator = Simulator(items, environment, build({"fidelity": "released"}).simulator)
+            simulator = Simulator(items, environment)
             prefix = group + "/"
             trace = {k.removeprefix(prefix): data[k] for k in data if k.startswith(prefix)}
             yield _replay_group(group, simulator, trace)

@@ -6,6 +6,7 @@ absolute values of the weights' change. Prints one line a method; exits 1 on any
 Takes a full recording, and one that ``pack_updates.py`` has made smaller.
 """
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -14,18 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gems import registry
-from gems.agents.belief import Belief
-from gems.agents.reinforce import Reinforce, SoftmaxPolicy
-from gems.agents.sac import SAC
-from gems.agents.sac_topk import TopKPolicy
-from gems.agents.sac_wknn import ItemBounds, SACWkNN, WkNNPolicy
-from gems.agents.slateq import DisclosedClicks, SlateQ, SlateQPolicy
+from gems.agents.sac import sac
 from gems.config import build
 from gems.data.replay import Batch
-from gems.rankers.vae import SlateVAE
-from gems.simulator.items import Items
-from gems.simulator.simulator import Simulator
+from gems.envs.items import Items
+from gems.envs.simulator import Simulator
+from gems.methods import METHODS, Context
+from gems.pretraining.vae import SlateVAE
+from gems.sections import AgentConfig, SACConfig
 
 LOSS_TOLERANCE, CHANGE_TOLERANCE = 1e-4, 1e-3
 SAME_AS = "same_as"  # rows (key, key of the equal array), written by pack_updates.py
@@ -125,26 +122,21 @@ def replay(path: str) -> Iterator[Deviation]:
 
 def _learner(method: str, record: Record) -> nn.Module:
     config = build({"fidelity": "released"})
-    n_items = 1000
-    if method == "REINFORCE":
-        policy = SoftmaxPolicy(n_items, config.agent)
-        return Reinforce(policy, config.agent, config.reinforce)
-    if method == "SlateQ":
-        environment = registry.environment("focused_topdown")
-        simulator = Simulator(Items(record["item_embeddings"]), environment, config.simulator)
-        clicks = DisclosedClicks(simulator, config.slateq)
-        return SlateQ(SlateQPolicy(clicks, config.agent, 1.0), config.agent, config.slateq)
-    beliefs = [Belief(n_items, config.agent) for _ in range(2)]
+    items = record.get("item_embeddings", np.full((1000, 20), 20**-0.5, dtype=np.float32))
+    simulator = Simulator(Items(items), config.environment("focused_topdown"))
+    context = Context(config, simulator, "focused_topdown", {})
+    if method in ("REINFORCE", "SlateQ"):
+        return METHODS[{"REINFORCE": "REINFORCE+SoftMax"}.get(method, method)].build(context)
     if method == "WkNN":
-        bounds = ItemBounds(torch.from_numpy(record["before/wknn_item_embeddings.embedd.weight"]))
-        bounds.center.copy_(torch.from_numpy(record["action_center"]))
-        bounds.scale.copy_(torch.from_numpy(record["action_scale"]))
-        policy = WkNNPolicy(bounds, *beliefs, config.agent, config.wknn)
-        learner: SAC = SACWkNN(policy, config.agent, config.sac)
+        learner = METHODS["SAC+WkNN"].build(context)
+        parts = learner.policy.ranker, learner.policy.head
+        for part, name in itertools.product(parts, ("center", "scale")):
+            getattr(part, name).copy_(torch.from_numpy(record[f"action_{name}"]))
     else:
-        sac_policy = TopKPolicy(beliefs[0], FixedBounds(record), config.agent)
-        learner = SAC(sac_policy, beliefs[1], config.agent, config.sac)
-    learner.policy.head.noise = lambda like, generator: torch.zeros_like(like)
+        agent, rates = (config.of(kind).model_dump() for kind in (AgentConfig, SACConfig))
+        learner = sac(FixedBounds(record), context.n_items, context.slate_size, **agent, **rates)
+    head = learner.policy.head
+    head.noise = lambda n, generator: torch.zeros(n, len(head.center))
     return learner
 
 
@@ -218,7 +210,7 @@ def _replay_agent(method: str, record: Record) -> Deviation:
 
 
 def _replay_vae(record: Record) -> Deviation:
-    vae = SlateVAE(1000, build({"fidelity": "released"}).vae)
+    vae = SlateVAE(1000, 10, build({"fidelity": "released"}).vae)
     slates, clicks = (torch.from_numpy(record[k]) for k in ("slate", "clicks"))
     slates, clicks = slates.long(), clicks.float()
 

@@ -1,56 +1,52 @@
-# Item embeddings and logged datasets (Sections 1 and 2 of the specification).
+# Item embeddings and logged datasets (Sections 1 and 2 of docs/specification.md).
+items_job = job_of(lambda w: stages.items_job(CONFIG, w.embedding))
+dataset_job = job_of(lambda w: stages.dataset_job(CONFIG, w.env))
 
 
 rule items:
-    """Generate item embeddings, or take them from the file that the configuration names."""
+    """Generate item embeddings, or import them from a file that the configuration names."""
     input:
-        lambda wildcards: CONFIG.items.files.get(wildcards.embedding, []),
+        inputs_of(items_job),
     output:
-        embeddings=LAYOUT.items("{embedding}"),
-        provenance=LAYOUT.items("{embedding}").with_suffix(".provenance.json"),
+        embeddings=RESULTS / "items" / "{embedding}.npy",
+        provenance=RESULTS / "items" / "{embedding}.provenance.json",
     log:
         LOGS / "items" / "{embedding}.log",
     benchmark:
         BENCHMARKS / "items" / "{embedding}.tsv"
-    conda:
-        "../envs/gems.yaml"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        config=items_config,
-        code=code_digest("gems.simulator.items"),
+        depends_on=depends_on(items_job),
+        code=code_of(items_job),
+        command=command_of(items_job),
     shell:
-        "gems items --embedding {wildcards.embedding} --output {output.embeddings:q}"
-        " --config {params.config:q} > {log:q} 2>&1"
+        "{params.command} > {log:q} 2>&1"
 
 
 rule dataset:
-    """Log simulated users who are shown slates by the epsilon-greedy oracle."""
+    """Log simulated users who see slates of the epsilon-greedy oracle."""
     input:
-        embeddings=items_of,
+        inputs_of(dataset_job),
     output:
-        slates=LAYOUT.dataset("{env}") / "slates.npy",
-        clicks=LAYOUT.dataset("{env}") / "clicks.npy",
-        meta=LAYOUT.dataset("{env}") / "dataset.json",
-        provenance=LAYOUT.dataset("{env}") / "provenance.json",
+        slates=RESULTS / "datasets" / "{env}" / "slates.npy",
+        clicks=RESULTS / "datasets" / "{env}" / "clicks.npy",
+        meta=RESULTS / "datasets" / "{env}" / "dataset.json",
+        provenance=RESULTS / "datasets" / "{env}" / "provenance.json",
     log:
         LOGS / "datasets" / "{env}.log",
     benchmark:
         BENCHMARKS / "datasets" / "{env}.tsv"
-    conda:
-        "../envs/gems.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: attempt * 2000,
-        runtime=dataset_minutes,
+        runtime=minutes_of(dataset_job),
     params:
-        folder=subpath(output.slates, parent=True),
-        config=stage_config("simulator", "logging"),
-        environment=lambda wildcards: environment_values(wildcards.env),
-        runtime=runtime_options,
-        code=code_digest("gems.data.logging_policy"),
+        depends_on=depends_on(dataset_job),
+        code=code_of(dataset_job),
+        command=command_of(dataset_job),
     shell:
-        "gems simulate --env {wildcards.env} --items {input.embeddings:q}"
-        " --output {params.folder:q} --config {params.config:q} --config {params.runtime:q} > {log:q} 2>&1"
+        "{params.command} > {log:q} 2>&1"

@@ -1,0 +1,1 @@
+"""Figures of the catalogue; ``make(runs)`` of each module draws one."""

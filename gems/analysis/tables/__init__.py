@@ -1,0 +1,1 @@
+"""Tables of the catalogue; ``make(runs)`` of each module returns a tidy table and its sheet."""

@@ -1,1 +1,0 @@
-"""Item embeddings learnt from logged clicks."""

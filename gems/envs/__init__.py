@@ -1,0 +1,1 @@
+"""Items, users, click models and the simulator (Section 1 of the specification)."""

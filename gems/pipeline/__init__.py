@@ -1,0 +1,1 @@
+"""The stages of the pipeline: outputs, inputs, provenance, status and verification."""

@@ -1,0 +1,1 @@
+"""Models pretrained on logged data: the slate VAE and matrix factorisation."""

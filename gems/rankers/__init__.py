@@ -1,1 +1,0 @@
-"""Rankers: how an action of an agent becomes a slate of items."""

@@ -1,0 +1,1 @@
+"""Services for jobs: files, locks, progress, tracking, devices, random streams."""

@@ -1,1 +1,0 @@
-"""The simulated users: items, topics, clicks, boredom (Section 1 of the specification)."""
