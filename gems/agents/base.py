@@ -100,6 +100,12 @@ def random_slates(
     return torch.randint(n_items, shape, generator=generator, device=generator.device)
 
 
+def column_bounds(table: Tensor) -> tuple[Tensor, Tensor]:
+    """Center and half width (D,) of the range of each column of ``table`` (items, D)."""
+    low, high = table.min(0).values, table.max(0).values
+    return (high + low) / 2, (high - low) / 2
+
+
 def top_items(values: Tensor, k: int) -> Tensor:
     """Indices (n, k) of the largest of ``values`` (n, items), in descending order."""
     if kernels.use(values):

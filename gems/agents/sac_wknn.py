@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gems import kernels
-from gems.agents.base import Decision, Mode, credited, random_slates
+from gems.agents.base import Decision, Mode, column_bounds, credited, random_slates
 from gems.agents.belief import Belief
 from gems.agents.networks import MLP
 from gems.agents.sac import SAC, SACPolicy
@@ -33,10 +33,10 @@ class ItemBounds(nn.Module):
     def __init__(self, table: Tensor, slate_size: int) -> None:
         super().__init__()
         self.slate_size = slate_size
-        low, high = table.min(0).values, table.max(0).values
+        center, scale = column_bounds(table)
         self.register_buffer("table", table)
-        self.register_buffer("center", ((high + low) / 2).repeat(slate_size))
-        self.register_buffer("scale", ((high - low) / 2).repeat(slate_size))
+        self.register_buffer("center", center.repeat(slate_size))
+        self.register_buffer("scale", scale.repeat(slate_size))
 
     def embed(self, slates: Tensor) -> Tensor:
         """Embeddings (m, slate size x dim) of slates (m, slate size)."""

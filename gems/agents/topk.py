@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gems.agents.base import top_items
+from gems.agents.base import column_bounds, top_items
 
 
 class TopK(nn.Module):
@@ -20,10 +20,10 @@ class TopK(nn.Module):
     def __init__(self, table: Tensor, slate_size: int) -> None:
         super().__init__()
         self.slate_size = slate_size
-        low, high = table.min(0).values, table.max(0).values
+        center, scale = column_bounds(table)
         self.register_buffer("table", table)
-        self.register_buffer("center", (high + low) / 2)
-        self.register_buffer("scale", (high - low) / 2)
+        self.register_buffer("center", center)
+        self.register_buffer("scale", scale)
 
     def rank(self, actions: Tensor) -> Tensor:
         """Slates (n, slate size) of actions (n, D)."""
