@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gems.methods.base import Context, Look, Method
+from gems.methods.sac import build_sac
 from gems.sections import AgentConfig, SACConfig, VAEConfig
 
 if TYPE_CHECKING:
@@ -10,14 +11,11 @@ if TYPE_CHECKING:
 
 
 def build(context: Context) -> "Learner":
-    from gems.agents.sac import sac
     from gems.pretraining.vae import load_ranker
 
     latent_dim = context.options(VAEConfig).latent_dim
-    n_items, slate_size = context.n_items, context.slate_size
-    ranker = load_ranker(context.require("vae"), n_items, slate_size, latent_dim)
-    agent, rates = (context.options(kind).model_dump() for kind in (AgentConfig, SACConfig))
-    return sac(ranker, n_items, slate_size, **agent, **rates)
+    sizes = context.n_items, context.slate_size
+    return build_sac(context, load_ranker(context.require("vae"), *sizes, latent_dim))
 
 
 METHOD = Method(

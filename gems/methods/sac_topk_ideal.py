@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gems.methods.base import Context, Look, Method
+from gems.methods.sac import build_sac
 from gems.sections import AgentConfig, SACConfig
 
 if TYPE_CHECKING:
@@ -12,13 +13,10 @@ if TYPE_CHECKING:
 def build(context: Context) -> "Learner":
     import torch
 
-    from gems.agents.sac import sac
     from gems.agents.topk import TopK
 
     table = torch.from_numpy(context.simulator.items.embeddings.copy())
-    ranker = TopK(table, context.slate_size)
-    agent, rates = (context.options(kind).model_dump() for kind in (AgentConfig, SACConfig))
-    return sac(ranker, context.n_items, context.slate_size, **agent, **rates)
+    return build_sac(context, TopK(table, context.slate_size))
 
 
 METHOD = Method(
