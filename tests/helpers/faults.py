@@ -3,26 +3,13 @@
 import pickle
 from pathlib import Path
 
+import options
 import torch
 
 ENV, SEED = ("--env", "focused_mix"), ("--seed", "7")
-TINY = {
-    "results": "out",
-    "items": {"count": 60},
-    "simulator": {"turns": 6},
-    "logging": {"users": 20},
+TINY = options.TINY | {
     "vae": {"epochs": 2, "batch_slates": 32},
-    "mf": {"validate_every": 5, "patience": 1},
-    "training": {
-        "episodes": 6,
-        "random_episodes": 2,
-        "validate_every": 3,
-        "validation_users": 2,
-        "test_users": 3,
-        "batch_episodes": 2,
-    },
-    "device": "cpu",
-    "tracking": {"mode": "disabled"},
+    "training": options.TINY["training"] | {"episodes": 6, "validate_every": 3},
 }
 SIMULATE = ("simulate", *ENV)
 VAE = ("pretrain", *ENV, *SEED)

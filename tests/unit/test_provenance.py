@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from options import TINY
 
 from gems import cli
 from gems.config import build
@@ -21,24 +22,6 @@ from gems.pipeline import digest, verify
 from gems.runtime.files import sha256
 
 SEED = 7
-TINY = {
-    "results": "out",
-    "items": {"count": 60},
-    "simulator": {"turns": 6},
-    "logging": {"users": 20},
-    "vae": {"epochs": 1, "batch_slates": 32},
-    "mf": {"validate_every": 5, "patience": 1},
-    "training": {
-        "episodes": 4,
-        "random_episodes": 2,
-        "validate_every": 2,
-        "validation_users": 2,
-        "test_users": 3,
-        "batch_episodes": 2,
-    },
-    "device": "cpu",
-    "tracking": {"mode": "disabled"},
-}
 METHODS = ("Random", "SAC+GeMS", "SAC+TopK-MF")
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import options
 import pytest
 import workflow_runs
 import yaml
@@ -27,26 +28,11 @@ from gems.pretraining.models import PRETRAINED
 
 ENV = "focused_mix"
 SEEDS = (1, 2)
-TINY = {
+TINY = options.TINY | {
     "results": "results",
     "methods": ["SAC+TopK-MF", "SAC+GeMS", "SlateQ", "REINFORCE+SoftMax", "Random"],
     "environments": [ENV],
     "seeds": list(SEEDS),
-    "items": {"count": 60},
-    "simulator": {"turns": 6},
-    "logging": {"users": 20},
-    "vae": {"epochs": 1, "batch_slates": 32},
-    "mf": {"validate_every": 5, "patience": 1},
-    "training": {
-        "episodes": 4,
-        "random_episodes": 2,
-        "validate_every": 2,
-        "validation_users": 2,
-        "test_users": 3,
-        "batch_episodes": 2,
-    },
-    "device": "cpu",
-    "tracking": {"mode": "disabled"},
 }
 # Stages that cost hours at the paper's scale; all other rules only read results.
 COSTLY = {"items", "dataset", "vae", "mf", "train"}
