@@ -1,4 +1,4 @@
-"""The environments by name, with all that the simulator needs to know of them (Section 1)."""
+"""The environments by name, with every option of the simulator resolved (Section 1)."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,7 +41,7 @@ class ItemSource:
     peakedness: float = 1.0
 
     def values(self) -> dict[str, Any]:
-        """What the embeddings depend on."""
+        """Options that determine the embeddings."""
         return asdict(self)
 
 
@@ -69,7 +69,7 @@ class Environment:
         return CLICK_MODELS[self.kind].__module__
 
     def values(self) -> dict[str, Any]:
-        """What a stage that simulates depends on, besides the file of the items."""
+        """Options that determine a simulation, apart from the file of the items."""
         options = self.click_options.model_dump(mode="json")
         return {
             "topics": self.items.topics,
@@ -87,7 +87,7 @@ def environment(name: str, config: "Config") -> Environment:
     """The environment ``name`` under ``config``.
 
     Raises:
-        GemsError: there is none of that name, or its definition is wrong.
+        GemsError: the name is unknown, or the definition is not valid.
     """
     known = BUILT_IN | config.custom_environments
     if name not in known:
@@ -116,7 +116,7 @@ def item_sources(config: "Config") -> dict[str, ItemSource]:
     """The item embeddings by name: the built-in ones, and those of custom environments."""
     generated = [EnvironmentItems.model_validate({"generate": e}) for e in EMBEDDINGS]
     sources = [_items("", options, config) for options in generated]
-    sources += [environment(name, config).items for name in config.custom_environments]
+    sources += [config.environment(name).items for name in config.custom_environments]
     return {source.name: source for source in sources}
 
 
