@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gems.pipeline.stages import FIGURE, NAME, TABLE, Job
+from gems.pipeline.stages import FIGURE, PROVENANCE, TABLE, Job
 from gems.runtime.attempt import now
 from gems.runtime.files import relative, sha256, write_json
 
@@ -22,10 +22,10 @@ PACKAGES = (
 def record_of(job: Job) -> Path:
     """Path of a job's record: in its output folder, or beside its output file."""
     if job.output.suffix == ".json":
-        return job.output.with_name(NAME)
+        return job.output.with_name(PROVENANCE)
     if job.stage in (TABLE, FIGURE):  # with the suffix: they may share a name and a folder
-        return job.output.with_name(f"{job.output.name}.{NAME}")
-    return job.output.with_suffix(f".{NAME}")
+        return job.output.with_name(f"{job.output.name}.{PROVENANCE}")
+    return job.output.with_suffix(f".{PROVENANCE}")
 
 
 def write(

@@ -23,7 +23,9 @@ from gems.runtime.files import sha256
 
 # Stages in the order of the pipeline; pretrained models come between datasets and runs.
 ITEMS, DATASET, RUN, TABLE, FIGURE = "items", "dataset", "run", "table", "figure"
-NAME = "provenance.json"
+# File name, or its end, of the record beside each result.
+PROVENANCE = "provenance.json"
+# Milliseconds per logged slate on one core.
 SLATE_MS = 0.003
 _FOLDERS = {ITEMS: "items", DATASET: "datasets", RUN: "runs"}
 
@@ -270,7 +272,7 @@ def analysis_job(
     inputs = {}
     for result in results:
         inputs[str(result)] = result
-        for path in map(result.with_name, (NAME, *entry.reads)):
+        for path in map(result.with_name, (PROVENANCE, *entry.reads)):
             if config or path.is_file():
                 inputs[str(path)] = path
     return Job(

@@ -12,7 +12,7 @@ from gems.config import Config
 from gems.config.loading import flat
 from gems.errors import GemsError
 from gems.pipeline.digest import code_digest
-from gems.pipeline.provenance import NAME
+from gems.pipeline.provenance import PROVENANCE
 from gems.pipeline.stages import Job, job_of, results_patterns
 from gems.runtime.files import read_json, sha256
 
@@ -74,7 +74,7 @@ class _Check:
         self._code = cache(lambda modules: code_digest(*modules))
 
     def _read(self) -> None:
-        for path in self._glob(f"**/*{NAME}"):
+        for path in self._glob(f"**/*{PROVENANCE}"):
             self.report.checked += 1
             try:
                 record = Record.model_validate(read_json(path))
@@ -165,6 +165,6 @@ def _first(names: Iterable[str]) -> str:
 
 def _result(record: Path) -> Path:
     """The result that a record belongs to: a folder, or a file without its suffix."""
-    if record.name == NAME:
+    if record.name == PROVENANCE:
         return record.parent
-    return record.with_name(record.name.removesuffix(f".{NAME}"))
+    return record.with_name(record.name.removesuffix(f".{PROVENANCE}"))

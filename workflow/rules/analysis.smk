@@ -4,8 +4,10 @@ DRAWN = {entry.rule: entry for entry in catalogue.ENTRIES}
 
 
 for entry in DRAWN.values():
-    # Not before a target asks for it: there may be thousands of runs.
-    entry_job = job_of(lambda wildcards, e=entry: comparisons.job_of_entry(CONFIG, e))
+    # Evaluated only for requested targets: there may be thousands of runs.
+    entry_job = cached_job(
+        lambda wildcards, e=entry: comparisons.job_of_entry(CONFIG, e)
+    )
 
     rule:
         name:

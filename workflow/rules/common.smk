@@ -29,8 +29,8 @@ CONFIG_FILE = (
 )
 
 
-def job_of(make):
-    """The job for some wildcards; an error in them is shown without a traceback."""
+def cached_job(make):
+    """The job for some wildcards, made once; an error in them is shown as a sentence."""
 
     known = {}
 

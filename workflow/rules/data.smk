@@ -1,6 +1,6 @@
 # Item embeddings and logged datasets (Sections 1 and 2 of docs/specification.md).
-items_job = job_of(lambda w: stages.items_job(CONFIG, w.embedding))
-dataset_job = job_of(lambda w: stages.dataset_job(CONFIG, w.env))
+items_job = cached_job(lambda w: stages.items_job(CONFIG, w.embedding))
+dataset_job = cached_job(lambda w: stages.dataset_job(CONFIG, w.env))
 
 
 rule items:

@@ -3,7 +3,7 @@
 
 def pretrained_job(model):
     """The job of the pretrained model in the file named by the wildcard `model`."""
-    return job_of(lambda w: naming.pretrained_named(CONFIG, model, w.model))
+    return cached_job(lambda w: naming.pretrained_named(CONFIG, model, w.model))
 
 
 for model in PRETRAINED.values():

@@ -1,6 +1,6 @@
 # One job trains and tests one method in one environment with one seed (Sections 5 to 7 of
 # docs/specification.md).
-run_job = job_of(lambda w: naming.run_named(CONFIG, w.run))
+run_job = cached_job(lambda w: naming.run_named(CONFIG, w.run))
 RUN = RESULTS / "runs" / "{run}"
 
 
