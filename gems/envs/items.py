@@ -104,10 +104,10 @@ def generate(
 
 
 def make(name: str, config: "Config") -> Items:
-    """The embeddings ``name`` as the configuration asks for them: from a file, or generated.
+    """The embeddings ``name`` of the configuration: from a file, or generated.
 
     Raises:
-        GemsError: there are none of that name, or their file is missing, damaged, or of another
+        GemsError: the name is unknown, or the file is missing, damaged, or of another
             size.
     """
     sources = config.item_embeddings()

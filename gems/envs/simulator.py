@@ -115,7 +115,7 @@ class Simulator:
         return self.start(users, uniforms)
 
     def step(self, slates: Integers) -> Observation:
-        """Show ``slates`` (n, slate size); an entry of -1 asks for the oracle's item.
+        """Show ``slates`` (n, slate size); an entry of -1 stands for the oracle's item.
 
         Raises:
             ValueError: ``slates`` has another shape or an item that does not exist.

@@ -64,7 +64,7 @@ def arrays_of(part: object) -> Any:
 
 
 def twin_of(part: object) -> Any | None:
-    """``arrays_of`` a policy or a click model; None if the plain code has to do."""
+    """``arrays_of`` a policy or a click model; None if only plain code is available."""
     try:
         return arrays_of(part) if available() else None
     except NotCompiledError:

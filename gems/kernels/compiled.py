@@ -40,7 +40,7 @@ def _cache_parent() -> Path:
     """In the package, at home, or where neither can be written a folder for this process only."""
     if os.access(_PACKAGE, os.W_OK):
         return _PACKAGE / "__pycache__"
-    with contextlib.suppress(RuntimeError):  # nobody's home
+    with contextlib.suppress(RuntimeError):  # no home directory
         if os.access(Path.home(), os.W_OK):
             return Path.home() / ".cache" / "gems"
     folder = tempfile.mkdtemp(prefix="gems-")
