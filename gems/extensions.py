@@ -25,7 +25,7 @@ def load(files: Iterable[str]) -> None:
     """
     _load_entry_points()
     for file in files:
-        _load_file(_resolved(Path(file)))
+        _load_file(_resolved(file))
 
 
 @cache
@@ -40,11 +40,11 @@ def _load_entry_points() -> None:
         _register(loaded if isinstance(loaded, ModuleType) else sys.modules[entry.module])
 
 
-def _resolved(path: Path) -> Path:
+def _resolved(file: str) -> Path:
     with suppress(OSError, ValueError):  # a name that no file can have
-        if path.is_file():
-            return path.resolve()
-    raise GemsError(f"The extension {str(path)!r} does not exist.")
+        if Path(file).is_file():
+            return Path(file).resolve()
+    raise GemsError(f"In the configuration, extensions: the file {file!r} does not exist.")
 
 
 @cache

@@ -272,13 +272,55 @@ class TrainingConfig(Section):
     validate_every: Positive = Field(50, description="Number of episodes between validations.")
     validation_users: Positive = Field(50, description="Number of users in a validation.")
     test_users: Positive = Field(500, description="Number of users in the test.")
+    keep: list[Positive] = Field(
+        default_factory=list,
+        description="Episodes after which the policy is kept, as `policy_EPISODE.safetensors` in "
+        "the folder of the run, for example to collect data with it.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for episode in self.keep:
+            if episode > self.episodes:
+                raise ValueError(f"keep: {episode} is more than the {self.episodes} episodes")
+        if len(set(self.keep)) < len(self.keep):
+            raise ValueError("keep must not contain duplicates")
         if self.episodes < self.random_episodes:
             raise ValueError("random_episodes must not exceed episodes")
         if self.episodes % self.validate_every:
             raise ValueError("episodes must be a multiple of validate_every")
+        return self
+
+
+class CollectionConfig(Section):
+    """A dataset of users who see the slates of a trained policy (docs/python.md)."""
+
+    method: str = Field(description="Method of the policy.")
+    environment: str = Field(description="Environment in which it was trained and is played.")
+    seed: Seed = Field(description="Seed of its run.")
+    variant: str = Field("", description="Variant of its run; default: the main run.")
+    quality: Literal["random", "medium", "expert"] = Field(
+        "expert",
+        description="`expert` plays the policy that the run tests, `medium` one that "
+        "`training.keep` has kept, `random` the actions of the random phase.",
+    )
+    episode: Positive | None = Field(
+        None,
+        description="Episode after which a `medium` policy was kept. Default: that of "
+        "`training.keep`, if it names one only.",
+    )
+    epsilon: Fraction = Field(
+        0.0, description="Probability that an action is one of the random phase instead."
+    )
+    users: Positive = Field(1000, ge=2, description="Number of users, with an episode each.")
+    users_seed: Seed = Field(2023, description="Seed of the users and of random actions.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.episode is not None and self.quality != "medium":
+            raise ValueError(f"episode has no effect with quality {self.quality}; remove it")
+        if self.epsilon and self.quality == "random":
+            raise ValueError("epsilon has no effect with quality random; remove it")
         return self
 
 

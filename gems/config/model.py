@@ -1,5 +1,6 @@
 """The whole configuration: the top level, the core sections, and those of methods and models."""
 
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -7,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from pydantic import Field, PrivateAttr, create_model, model_validator
 
 from gems.config import paper
+from gems.config.file_names import check_dataset_name
 from gems.envs.definitions import EMBEDDINGS, EnvironmentConfig, check_names
 from gems.errors import GemsError, unknown
 from gems.sections import (
     AnalysisConfig,
+    CollectionConfig,
     Fidelity,
     ItemsConfig,
     LoggingConfig,
@@ -83,6 +86,19 @@ class Config(Section):
         description="Seeds; a run's seed also seeds its VAE.",
         min_length=1,
     )
+    dataset: str | None = Field(
+        None,
+        description="Dataset to pretrain models on: the name of an imported one (`gems import`), "
+        "of one of `collections`, or of an environment. Default: the logged data of each "
+        "environment.",
+        min_length=1,
+    )
+    collections: dict[str, CollectionConfig] = Field(
+        default_factory=dict,
+        description="Datasets by name that are collected by playing trained policies: `method`, "
+        "`environment`, `seed`, and optionally `variant`, `quality` (`random`, `medium`, "
+        "`expert`), `episode`, `epsilon`, `users`, `users_seed`.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Device for training; `auto` uses a GPU if there is one."
     )
@@ -147,6 +163,8 @@ class Config(Section):
                     raise ValueError(
                         unknown(f"pretrained model, which {name} needs", need, PRETRAINED)
                     )
+        for name, collection in self.collections.items():
+            _check_collection(name, collection, self, METHODS)
         for field in ("methods", "environments", "seeds"):
             _check_unique(field, getattr(self, field))
         for field in ("seeds", "figure3_environments", "betas", "lambdas", "audit_environments"):
@@ -183,6 +201,36 @@ class Config(Section):
         """The named sections as plain JSON values, every option resolved."""
         values = self.model_dump(mode="json", include=set(names))
         return {name: values[name] for name in names}
+
+
+def _check_collection(
+    name: str, collection: CollectionConfig, config: Config, methods: Collection[str]
+) -> None:
+    environments, where = config.known_environments(), f"collections.{name}"
+    check_dataset_name(name, environments)
+    for kind, named, allowed in (
+        ("method", collection.method, methods),
+        ("environment", collection.environment, environments),
+    ):
+        if named not in allowed:
+            raise ValueError(unknown(f"{kind} in {where}", named, allowed))
+    _check_variant(collection.variant, config, where)
+    kept = config.training.keep
+    if collection.quality == "medium" and not kept:
+        raise ValueError(f"{where}: set training.keep to the episode of the policy to be kept")
+    if collection.quality == "medium" and len(kept) > 1 and collection.episode is None:
+        raise ValueError(
+            f"{where}: set episode to one of training.keep: {', '.join(map(str, kept))}"
+        )
+    if collection.episode is not None and collection.episode not in kept:
+        raise ValueError(f"{where}: training.keep does not keep episode {collection.episode}")
+
+
+def _check_variant(name: str, config: Config, where: str) -> None:
+    from gems.config.variants import names
+
+    if name and name not in (known := names(config)):
+        raise ValueError(unknown(f"variant in {where}", name, known))
 
 
 def _check_unique(field: str, values: list[Any]) -> None:

@@ -89,7 +89,16 @@ def check_names(names: Iterable[str]) -> None:
         where = f"custom_environments: the name {name!r}"
         if name in BUILT_IN or name in EMBEDDINGS:
             raise ValueError(f"{where} is that of a built-in environment or of its items")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-            raise ValueError(f"{where} may hold letters, digits, '_', '.' and '-' only")
-        if reserved := re.search(r"_(seed|KL|file$|held_out$)", name):
-            raise ValueError(f"{where} must not hold {reserved[0]!r}, which names of files use")
+        check_part_of_file_names(name, where, "_(seed|KL|file$|held_out$)")
+
+
+def check_part_of_file_names(name: str, where: str, reserved: str) -> None:
+    """Refuse a name that files cannot have, or in which a part matches the pattern ``reserved``.
+
+    Raises:
+        ValueError: one sentence without a full stop, which begins with ``where``.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ValueError(f"{where} may hold letters, digits, '_', '.' and '-' only")
+    if found := re.search(reserved, name):
+        raise ValueError(f"{where} must not hold {found[0]!r}, which names of files use")

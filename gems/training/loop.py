@@ -35,6 +35,7 @@ class Trainer:
 
     Attributes:
         curve: a row for each validation: episode, validation return, training return and metrics.
+        kept: weights of the policy after the episodes of ``training.keep``.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Trainer:
         self._metrics: dict[str, list[float]] = {}
         self._best: dict[str, Tensor] = {}
         self.best_episode, self.best_return = 0, -math.inf
+        self.kept: dict[int, dict[str, Tensor]] = {}
 
     def train(self, stage: str, state: TrainingState, tracker: Tracker) -> None:
         """Train, from the last saved state if there is one, and load the best policy.
@@ -102,6 +104,8 @@ class Trainer:
             for name, value in self._learn(collected.pick(slice(index, index + 1))).items():
                 self._metrics.setdefault(name, []).append(value)
             self._episode += 1
+            if self._episode in self.config.keep:
+                self.kept[self._episode] = self._weights()
             progress.advance()
 
     def _add_row(self) -> dict[str, float]:
@@ -171,10 +175,13 @@ class Trainer:
         mean_return = float(episodes.returns.mean())
         if mean_return > self.best_return:
             self.best_episode, self.best_return = self._episode, mean_return
-            weights = self.learner.policy.state_dict()
-            self._best = {name: value.detach().cpu().clone() for name, value in weights.items()}
+            self._best = self._weights()
         bored = self.simulator.boredom(episodes.slates, episodes.clicks)[:, :-1]
         return mean_return, float(bored.sum(-1).mean())
+
+    def _weights(self) -> dict[str, Tensor]:
+        weights = self.learner.policy.state_dict()
+        return {name: value.detach().cpu().clone() for name, value in weights.items()}
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -184,6 +191,7 @@ class Trainer:
             "best": self._best,
             "best_episode": self.best_episode,
             "best_return": self.best_return,
+            "kept": self.kept,
             "curve": self.curve,
             "returns": self._returns,
             "metrics": self._metrics,
@@ -195,7 +203,8 @@ class Trainer:
         self.learner.load_state_dict(saved["learner"])
         for optimiser, values in zip(self.learner.optimisers(), saved["optimisers"], strict=True):
             optimiser.load_state_dict(values)
-        self._best, self.best_episode = saved["best"], saved["best_episode"]
+        self._best, self.kept = saved["best"], saved["kept"]
+        self.best_episode = saved["best_episode"]
         self.best_return, self.curve = saved["best_return"], saved["curve"]
         self._returns, self._metrics = saved["returns"], saved["metrics"]
         if self._users:

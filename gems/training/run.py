@@ -11,20 +11,20 @@ import torch
 
 from gems import methods
 from gems.agents.base import Learner, Policy
-from gems.config import Config, build
+from gems.config import Config
+from gems.config.file_names import kept_policy
 from gems.data.replay import Episodes
 from gems.envs import items
 from gems.envs.environments import Environment
 from gems.envs.simulator import Simulator
 from gems.envs.users import SharedUsers
-from gems.errors import GemsError
 from gems.methods import Context
 from gems.runtime.device import pick_device
 from gems.runtime.files import relative, write_json, written_whole
 from gems.runtime.job import JobRuntime
 from gems.runtime.process import set_up_process
 from gems.runtime.randomness import stream
-from gems.runtime.weights import load_config, load_weights, save_weights
+from gems.runtime.weights import load_config, save_weights
 from gems.sections import TrainingConfig
 from gems.training.checkpoint import TrainingState
 from gems.training.loop import Trainer
@@ -106,10 +106,11 @@ def execute(run: Run, output: Path, runtime: JobRuntime) -> None:
         GemsError: an input is missing or damaged, or a metric of training is not finite.
     """
     set_up_process()
-    policy, curve, trained = _train(run, runtime)
+    policy, trainer = _train(run, runtime)
+    config = run.config.training
+    trained = _described(trainer)
     recorder = run.recording_simulator()
-    users = run.config.training.test_users
-    tested = test_metrics(test(policy, recorder, run.config.training, run.seed))
+    tested = test_metrics(test(policy, recorder, config, run.seed))
     logger.info("%s: test return %.5g", run.name, tested["test_return"])
     metrics = {name: tested[name] for name in ("test_return", "test_standard_error")}
     metrics = {name: value for name, value in metrics.items() if value is not None}
@@ -120,70 +121,39 @@ def execute(run: Run, output: Path, runtime: JobRuntime) -> None:
     extensions = [relative(Path(path), output) for path in run.config.extensions]
     description = run.described() | {"inputs": inputs, "extensions": extensions}
     save_weights(output / "policy.safetensors", policy.state_dict(), description)
-    write_curve(output / "curve.csv", curve)
+    for earlier in output.glob("policy_*"):
+        earlier.unlink()
+    for episode, weights in (trainer.kept if trainer else {}).items():
+        save_weights(output / kept_policy(episode), weights, description | {"episode": episode})
+    write_curve(output / "curve.csv", trainer.curve if trainer else [])
     recorder.write_turns(output / "turns.csv")
     recorder.write_scores(output / "scores.csv")
     identity = {"method": run.method, "environment": run.environment, "seed": run.seed}
-    write_json(output / "result.json", identity | {"test_users": users} | trained | tested)
+    described = identity | {"test_users": config.test_users} | trained | tested
+    write_json(output / "result.json", described)
 
 
-def _train(run: Run, runtime: JobRuntime) -> tuple[Policy, list[dict[str, float]], dict[str, Any]]:
-    """The policy to test, its learning curve, and the entries of the result on its training."""
+def _train(run: Run, runtime: JobRuntime) -> tuple[Policy, Trainer | None]:
+    """The policy to test, and what trained it; a policy that does not learn has no trainer."""
     simulator = run.simulator()
     agent = run.agent(simulator)
     if not isinstance(agent, Learner):
-        return agent, [], {"training_episodes": 0}
+        return agent, None
     config = run.config.training
     trainer = Trainer(agent, simulator, config, run.seed, pick_device(runtime.device))
     trainer.train(run.name, TrainingState(runtime.state, runtime.fingerprint), runtime.tracker)
-    trained = {
-        "training_episodes": config.episodes,
+    return agent.policy.cpu(), trainer
+
+
+def _described(trainer: Trainer | None) -> dict[str, Any]:
+    """Entries of the result on the training."""
+    if trainer is None:
+        return {"training_episodes": 0}
+    return {
+        "training_episodes": trainer.config.episodes,
         "best_episode": trainer.best_episode,
         "validation_return": trainer.best_return,
     }
-    return agent.policy.cpu(), trainer.curve, trained
-
-
-def evaluate(folder: Path, users: int | None, seed: int | None) -> dict[str, Any]:
-    """Test the saved policy of the run in ``folder``; None repeats the run's own test.
-
-    Raises:
-        GemsError: the folder is not that of a finished run, or an input of the run is missing.
-    """
-    set_up_process()
-    no_run = GemsError(f"{folder} is not the folder of a finished run.")
-    if not (folder / "result.json").is_file():
-        raise no_run
-    saved = load_config(folder / "policy.json")
-    try:
-        if "users" not in saved["config"]["training"]:
-            raise GemsError(
-                f"{folder} was made by an earlier version, with other test users; make it again."
-            )
-        if not isinstance(saved["environment"], str):
-            raise GemsError(f"{folder} was made by an earlier version; make it again.")
-        extensions = [str((folder / path).resolve()) for path in saved["extensions"]]
-        config = build(saved["config"] | {"extensions": extensions})
-        name, environment = saved["method"], saved["environment"]
-        inputs = {kind: (folder / path).resolve() for kind, path in saved["inputs"].items()}
-        run = Run(folder.name, name, environment, saved["seed"], config, inputs, saved["config"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise no_run from error
-    simulator = run.simulator()
-    agent = run.agent(simulator)
-    policy = agent.policy if isinstance(agent, Learner) else agent
-    try:
-        policy.load_state_dict(load_weights(folder / "policy.safetensors"))
-    except RuntimeError as error:
-        raise GemsError(
-            f"The weights in {folder} are not those of {name}; make the run again."
-        ) from error
-    changes: dict[str, Any] = {"test_users": users} if users else {}
-    if seed is not None:
-        changes["users"] = "by_seed"
-    training, seed = config.training.model_copy(update=changes), run.seed if seed is None else seed
-    metrics = test_metrics(test(policy, simulator, training, seed))
-    return {"method": name, "environment": environment, "seed": seed, **metrics}
 
 
 def test(policy: Policy, simulator: Simulator, config: TrainingConfig, seed: int) -> Episodes:

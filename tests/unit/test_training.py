@@ -27,7 +27,8 @@ from gems.training import checkpoint as state_module
 from gems.training import loop
 from gems.training.checkpoint import TrainingState
 from gems.training.rollout import rollout
-from gems.training.run import Run, evaluate, execute
+from gems.training.run import Run, execute
+from gems.training.saved import evaluate
 
 N_ITEMS = 50
 TINY = {
@@ -94,7 +95,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("method", TRAINED)
 def test_a_killed_run_resumes_bit_for_bit(method, inputs, tmp_path, monkeypatch):
-    undisturbed = execute_in(run_of(method, inputs), tmp_path / "undisturbed")
+    run = run_of(method, inputs, keep=[5, 11])
+    undisturbed = execute_in(run, tmp_path / "undisturbed")
     monkeypatch.setattr(TrainingState, "due", lambda self: True)
     learn = loop.Trainer._learn
     learnt = []
@@ -107,7 +109,7 @@ def test_a_killed_run_resumes_bit_for_bit(method, inputs, tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(loop.Trainer, "_learn", killed)
         with pytest.raises(Killed):
-            execute_in(run_of(method, inputs), tmp_path / "killed")
+            execute_in(run, tmp_path / "killed")
     assert not (tmp_path / "killed" / "run" / "result.json").exists()
 
     def counted(self, episode):
@@ -115,9 +117,10 @@ def test_a_killed_run_resumes_bit_for_bit(method, inputs, tmp_path, monkeypatch)
         return learn(self, episode)
 
     monkeypatch.setattr(loop.Trainer, "_learn", counted)
-    resumed = execute_in(run_of(method, inputs), tmp_path / "killed")
+    resumed = execute_in(run, tmp_path / "killed")
     assert learnt == [9, 10, 11]
-    for name in ("result.json", "curve.csv", "policy.safetensors"):
+    kept = "policy_5.safetensors", "policy_11.safetensors"
+    for name in ("result.json", "curve.csv", "policy.safetensors", *kept):
         assert (resumed / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
@@ -201,6 +204,17 @@ def test_the_checkpoint_with_the_best_validation_return_is_tested(inputs, tmp_pa
     assert again["test_returns"] == result["test_returns"]
     more = evaluate(folder, 30, 1)
     assert len(more["test_returns"]) == 30
+
+
+def test_a_kept_policy_is_that_after_the_named_episode(inputs, tmp_path):
+    method, options = "REINFORCE+SoftMax", {"users": "by_seed", "random_episodes": 4}
+    kept = execute_in(run_of(method, inputs, keep=[8], **options), tmp_path / "kept")
+    options |= {"episodes": 8, "validate_every": 8}
+    shorter = execute_in(run_of(method, inputs, **options), tmp_path / "shorter")
+    weights = (kept / "policy_8.safetensors").read_bytes()
+    assert weights == (shorter / "policy.safetensors").read_bytes()
+    again = execute_in(run_of(method, inputs), tmp_path / "kept")
+    assert not list(again.glob("policy_*"))
 
 
 def test_a_run_of_an_earlier_version_with_other_test_users_is_not_evaluated(inputs, tmp_path):
