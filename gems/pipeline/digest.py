@@ -21,14 +21,15 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 # Modules, and packages with everything in them.
 IGNORED = (
-    *("gems.config", "gems.errors", "gems.extensions", "gems.methods.base", "gems.pipeline"),
+    *("gems.config", "gems.errors", "gems.extensions", "gems.gym", "gems.methods.base"),
     *("gems.envs.definitions", "gems.envs.environments", "gems.pretraining.models"),
-    "gems.sections",
+    *("gems.pipeline", "gems.sections"),
     *(f"gems.runtime.{name}" for name in ("attempt", "files", "interrupt", "job", "progress")),
     *("gems.runtime.templates", "gems.runtime.tracking"),
 )
-# Ignored without its submodules: it lists all methods, but a run executes only one.
-LISTS = ("gems.methods",)
+# Ignored without their submodules: the public names of the package, and the list of all methods, of
+# which a run executes only one.
+LISTS = ("gems", "gems.methods")
 # Calls of these and their subclasses are declarations: recorded as option values, not as code.
 DECLARATIONS = ("Method", "Pretrained", "Section")
 
