@@ -3,6 +3,10 @@
 A dataset is a folder with ``slates.npy``, int16 (users, turns, slate size), or int32 for more than
 32,768 items; ``clicks.npy``, uint8 (users, turns, bytes), the clicks of a slate packed to bits; and
 ``dataset.json``, which is written last. 10 million slates take 220 MB.
+
+If users have different numbers of turns, both arrays have one axis, slates, instead of users and
+turns; ``starts.npy``, int64 (users + 1,), holds the number of each user's first slate and, at the
+end, that of all slates; and ``turns`` is null in ``dataset.json``.
 """
 
 import hashlib
@@ -35,31 +39,43 @@ class Dataset:
 
     Attributes:
         folder: its folder.
-        packed_slates: (users, turns, slate size) int16 or int32, memory-mapped.
-        packed_clicks: (users, turns, bytes) uint8, memory-mapped.
+        packed_slates: (users, turns, slate size), or (slates, slate size) if users have different
+            numbers of turns; int16 or int32, memory-mapped.
+        packed_clicks: (users, turns, bytes) or (slates, bytes) uint8, memory-mapped.
+        starts: (users + 1,) int64; the slates of user u are ``starts[u]`` to ``starts[u + 1] - 1``.
         meta: contents of ``dataset.json``, such as ``items``, the number of items.
     """
 
     folder: Path
     packed_slates: NDArray[np.signedinteger]
     packed_clicks: NDArray[np.uint8]
+    starts: NDArray[np.int64]
     meta: dict[str, Any]
 
     @property
     def users(self) -> int:
-        return self.packed_slates.shape[0]
+        return len(self.starts) - 1
 
     @property
-    def turns(self) -> int:
-        return self.packed_slates.shape[1]
+    def turns(self) -> int | None:
+        """Number of turns of every user; None if they differ."""
+        return self.packed_slates.shape[1] if self.packed_slates.ndim == 3 else None
+
+    @property
+    def slates(self) -> int:
+        return self.slates_of_first(self.users)
 
     @property
     def slate_size(self) -> int:
-        return self.packed_slates.shape[2]
+        return self.packed_slates.shape[-1]
+
+    def slates_of_first(self, users: int) -> int:
+        """Number of slates of the first ``users``, whose slates come first."""
+        return int(self.starts[users])
 
     @cached_property
     def _flat(self) -> tuple[NDArray[np.signedinteger], NDArray[np.uint8]]:
-        n = self.users * self.turns
+        n = self.slates
         return self.packed_slates.reshape(n, -1), self.packed_clicks.reshape(n, -1)
 
     def read(self, index: slice | NDArray[np.int64]) -> Slates:
@@ -70,26 +86,42 @@ class Dataset:
 
     def clicked_pairs(self, users: slice) -> tuple[NDArray[np.int32], NDArray[np.signedinteger]]:
         """Users (m,) and items (m,) of all clicks of ``users``, by user, turn and rank."""
-        clicks = np.unpackbits(self.packed_clicks[users], axis=-1, count=self.slate_size)
-        user, turn, rank = np.nonzero(clicks)
-        items = self.packed_slates[users][user, turn, rank]
-        return (user + users.indices(self.users)[0]).astype(np.int32), items
+        first, last, _ = users.indices(self.users)
+        last = max(first, last)
+        among = slice(self.starts[first], self.starts[last])
+        slates, packed = self._flat
+        clicks = np.unpackbits(packed[among], axis=-1, count=self.slate_size)
+        turns = np.diff(self.starts[first : last + 1])
+        user = np.repeat(np.arange(first, last, dtype=np.int32), turns)
+        slate, rank = np.nonzero(clicks)
+        return user[slate], slates[among][slate, rank]
 
 
-def write(folder: Path, shape: tuple[int, int, int], chunks: Any, meta: dict[str, Any]) -> None:
+def write(
+    folder: Path,
+    shape: tuple[int, ...],
+    chunks: Any,
+    meta: dict[str, Any],
+    starts: NDArray[np.int64] | None = None,
+) -> None:
     """Write a dataset.
 
     Args:
         folder: its folder.
-        shape: (users, turns, slate size).
-        chunks: iterable of slates and clicks, both (some users, turns, slate size).
+        shape: (users, turns, slate size); with ``starts``, (slates, slate size).
+        chunks: iterable of slates and clicks, both like ``shape`` but for the first axis.
         meta: what to save in ``dataset.json``; the number of ``items`` is needed.
+        starts: see ``Dataset``; needed if users have different numbers of turns.
 
     Raises:
         GemsError: the folder cannot be written.
     """
-    (users, turns, size), dtype = shape, item_dtype(meta["items"])
-    contents = hashlib.sha256(), hashlib.sha256()
+    dtype = item_dtype(meta["items"])
+    contents = [hashlib.sha256(), hashlib.sha256()]
+    if starts is None:
+        meta = {"users": shape[0], "turns": shape[1], **meta}
+    else:
+        meta = {"users": len(starts) - 1, "turns": None, "slates": shape[0], **meta}
     # Not a memory map: on a full disk, writing to one kills the process with a signal.
     with (
         written_whole(folder / "slates.npy") as slates_path,
@@ -98,14 +130,19 @@ def write(folder: Path, shape: tuple[int, int, int], chunks: Any, meta: dict[str
         clicks_path.open("wb") as clicks_file,
     ):
         _write_header(slates_file, dtype, shape)
-        _write_header(clicks_file, np.dtype(np.uint8), (users, turns, (size + 7) // 8))
+        _write_header(clicks_file, np.dtype(np.uint8), (*shape[:-1], (shape[-1] + 7) // 8))
         for slates, clicks in chunks:
             parts = slates.astype(dtype).tobytes(), np.packbits(clicks, axis=-1).tobytes()
             for part, file, digest in zip(parts, (slates_file, clicks_file), contents, strict=True):
                 file.write(part)
                 digest.update(part)
         (folder / "dataset.json").unlink(missing_ok=True)
-    meta = {"users": users, "turns": turns, **meta}
+    if starts is None:
+        (folder / "starts.npy").unlink(missing_ok=True)
+    else:
+        with written_whole(folder / "starts.npy") as path, path.open("wb") as file:
+            np.save(file, starts)
+        contents.append(hashlib.sha256(starts.data))
     write_json(folder / "dataset.json", {**meta, "sha256": _sha256(contents, meta)})
 
 
@@ -136,17 +173,21 @@ def read(folder: Path) -> Dataset:
     meta = read_json(folder / "dataset.json")
     if not isinstance(meta, dict) or not {"users", "turns", "items", "sha256"} <= meta.keys():
         raise GemsError(f"{folder / 'dataset.json'} does not describe a dataset; make it again.")
-    shape = (meta["users"], meta["turns"])
+    users, turns = meta["users"], meta["turns"]
+    shape = (users, turns) if turns is not None else (meta.get("slates"),)
     slates = _open(folder / "slates.npy", item_dtype(meta["items"]), (*shape, None))
-    packed = *shape, (slates.shape[2] + 7) // 8
-    clicks = _open(folder / "clicks.npy", np.dtype(np.uint8), packed)
-    contents = (hashlib.sha256(array.reshape(-1).data) for array in (slates, clicks))
+    packed = *shape, (slates.shape[-1] + 7) // 8
+    arrays = [slates, _open(folder / "clicks.npy", np.dtype(np.uint8), packed)]
+    if turns is None:
+        arrays.append(_open(folder / "starts.npy", np.dtype(np.int64), (users + 1,)))
+    contents = (hashlib.sha256(array.reshape(-1).data) for array in arrays)
     written = {name: value for name, value in meta.items() if name != "sha256"}
     if _sha256(contents, written) != meta["sha256"]:
         raise GemsError(
             f"The dataset {folder} is damaged: its contents are not those written. Make it again."
         )
-    return Dataset(folder, slates, clicks, meta)
+    starts = np.arange(users + 1) * turns if turns is not None else np.array(arrays[2])
+    return Dataset(folder, slates, arrays[1], starts, meta)
 
 
 def _open(path: Path, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> NDArray[Any]:

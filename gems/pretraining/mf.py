@@ -1,4 +1,8 @@
-"""Matrix factorisation by BPR on logged clicks, with pytorch-lightning (Section 4)."""
+"""Matrix factorisation by BPR on logged clicks, with pytorch-lightning (Section 4).
+
+Its report on held-out users is their validation loss: it has no embedding of a user without
+training, and so no scores to compute a click AUC from.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

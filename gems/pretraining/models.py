@@ -37,6 +37,7 @@ class Pretrained:
             ``{seed}`` and options.
         log_tag: template of the part of the name of its log after the environment.
         run_tag: template of the part of the names of runs that identifies the model.
+        reports: suffixes of further files that ``fit`` writes beside the weights.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Pretrained:
     file_name: str = ""
     log_tag: str = ""
     run_tag: str = ""
+    reports: tuple[str, ...] = ()
 
     def stem(self, config: "Config", env: str, run_seed: int) -> str:
         values = config.of(self.options).model_dump() | {"env": env, "seed": run_seed}
@@ -182,6 +184,7 @@ register(
         "_lambdaprior0.0_scratch_seed{seed}",
         log_tag="_latentdim{latent_dim}_KL{beta}_click{lambda_click}",
         run_tag="_KL{beta}_click{lambda_click}",
+        reports=(".held_out.csv",),
     )
 )
 register(

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from gems.data.dataset import Dataset, validation_users
+from gems.pretraining import held_out
 from gems.pretraining.lightning import best_weights, fit
 from gems.pretraining.vae import SlateVAE
 from gems.runtime.job import JobRuntime
@@ -59,6 +60,7 @@ class VAETraining(pl.LightningModule):
     of Lightning's epochs, so that a killed job repeats little work.
 
     Attributes:
+        split: number of slates of the held-out users, who come first.
         batches: batches of a pass.
         parts: Lightning's epochs of a pass.
     """
@@ -67,8 +69,8 @@ class VAETraining(pl.LightningModule):
         super().__init__()
         self.vae, self._data, self._seed = vae, data, seed
         users = validation_users(data.users, vae.config.validation_fraction)
-        self._split, self._end = users * data.turns, data.users * data.turns
-        self.batches = -(-(self._end - self._split) // vae.config.batch_slates)
+        self.split, self._end = data.slates_of_first(users), data.slates
+        self.batches = -(-(self._end - self.split) // vae.config.batch_slates)
         self.parts = -(-self.batches // PART_BATCHES)
 
     def _loader(self, first: int, last: int, order: NDArray[np.int64] | None) -> DataLoader:
@@ -79,17 +81,17 @@ class VAETraining(pl.LightningModule):
         """Batches of the training slates in the present part of a pass."""
         epoch, part = divmod(self.current_epoch, self.parts)
         size = PART_BATCHES * self.vae.config.batch_slates
-        first = self._split + part * size
+        first = self.split + part * size
         last = min(first + size, self._end)
         order = None
         if self.vae.config.shuffle:
             rng = stream(self._seed, "vae order", epoch)
-            permutation = rng.permutation(self._end - self._split)
-            order = permutation[first - self._split : last - self._split] - part * size
+            permutation = rng.permutation(self._end - self.split)
+            order = permutation[first - self.split : last - self.split] - part * size
         return self._loader(first, last, order)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(0, self._split, None)
+        return self._loader(0, self.split, None)
 
     def on_train_epoch_start(self) -> None:
         """Seed the noise for each part of a pass, so that a resumed job draws the same."""
@@ -115,6 +117,8 @@ def pretrain(
     data: Dataset, config: VAEConfig, seed: int, output: Path, runtime: JobRuntime
 ) -> None:
     """Train a slate VAE and save the weights of the epoch with the lowest validation loss.
+
+    A report on held-out users (``held_out``) goes beside the weights, as ``STEM.held_out.csv``.
 
     Args:
         data: the logged dataset.
@@ -150,13 +154,18 @@ def pretrain(
     weights, best = best_weights(checkpoints, "vae.")
     vae.load_state_dict(weights)
     low, high = action_bounds(vae.cpu().eval(), data)
-    save_weights(output, {**weights, "bounds.low": low, "bounds.high": high}, description | best)
+    report = held_out.evaluate(vae, data, training.split)
+    held_out.log(f"VAE {output.stem}", report)
+    held_out.track(runtime.tracker, report, config.epochs * training.batches)
+    held_out.write(output.with_suffix(".held_out.csv"), report)
+    description |= best | report.described()
+    save_weights(output, {**weights, "bounds.low": low, "bounds.high": high}, description)
 
 
 @torch.no_grad()
 def action_bounds(vae: SlateVAE, data: Dataset) -> tuple[Tensor, Tensor]:
     """Bounds of the actions, both (latent dim,), from the slates of the first logged users."""
-    slates = min(vae.config.bounds_users, data.users) * data.turns
+    slates = data.slates_of_first(min(vae.config.bounds_users, data.users))
     lows, highs = [], []
     for start in range(0, slates, READ_SLATES):
         items, clicks = data.read(slice(start, min(start + READ_SLATES, slates)))

@@ -94,6 +94,71 @@ def test_clicked_pairs_are_those_of_a_plain_loop(data, bounds):
         assert list(zip(user.tolist(), item.tolist(), strict=True)) == pairs
 
 
+@given(logged(), st.data())
+def test_users_with_different_numbers_of_turns_are_read_back(data, draw):
+    slates, clicks = (part.reshape(-1, SLATE_SIZE) for part in data)
+    cuts = draw.draw(st.sets(st.integers(1, max(1, len(slates) - 1))))
+    starts = np.array(sorted({0, *cuts, len(slates)}))
+    users = slice(draw.draw(st.integers(0, 3)), draw.draw(st.integers(0, 8)))
+    with tempfile.TemporaryDirectory() as name:
+        chunks = ((slates[i : i + 2], clicks[i : i + 2]) for i in range(0, len(slates), 2))
+        dataset.write(Path(name), slates.shape, chunks, {"items": 32767}, starts)
+        read = dataset.read(Path(name))
+        assert (read.users, read.turns, read.slates) == (len(starts) - 1, None, len(slates))
+        assert [read.slates_of_first(n) for n in range(len(starts))] == starts.tolist()
+        np.testing.assert_array_equal(read.read(slice(None)).items, slates)
+        np.testing.assert_array_equal(read.read(slice(None)).clicks, clicks)
+        pairs = [
+            (user, slates[slate, rank])
+            for user in range(read.users)[users]
+            for slate in range(starts[user], starts[user + 1])
+            for rank in range(SLATE_SIZE)
+            if clicks[slate, rank]
+        ]
+        user, item = read.clicked_pairs(users)
+        assert list(zip(user.tolist(), item.tolist(), strict=True)) == pairs
+
+
+def test_users_with_equal_numbers_of_turns_need_no_starts(folder):
+    data = dataset.read(folder)
+    assert {path.name for path in folder.iterdir()} == set(FILES)
+    assert (data.slates, data.starts.tolist()) == (24, [0, 4, 8, 12, 16, 20, 24])
+
+
+@pytest.fixture
+def ragged(tmp_path):
+    """A small dataset of 3 users with 1, 2 and 3 turns."""
+    slates = np.arange(60).reshape(6, SLATE_SIZE)
+    starts = np.array([0, 1, 3, 6])
+    dataset.write(tmp_path / "data", slates.shape, [(slates, slates > 30)], {"items": 60}, starts)
+    return tmp_path / "data"
+
+
+def test_a_new_dataset_leaves_nothing_of_a_ragged_one(ragged):
+    slates = np.zeros((3, 2, SLATE_SIZE), dtype=np.int16)
+    written(ragged, slates, slates > 0)
+    assert {path.name for path in ragged.iterdir()} == set(FILES)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: (f / "starts.npy").unlink(),
+        lambda f: truncate(f / "starts.npy", -8),
+        lambda f: rewrite(f / "starts.npy", lambda a: a[1:]),
+        lambda f: rewrite(f / "starts.npy", lambda a: a.astype(np.int32)),
+        lambda f: rewrite(f / "starts.npy", lambda a: a[::-1].copy()),
+        lambda f: rewrite(f / "slates.npy", lambda a: a[1:]),
+    ],
+)
+def test_a_damaged_ragged_dataset_is_refused_in_one_line(ragged, damage):
+    damage(ragged)
+    with pytest.raises(GemsError) as raised:
+        dataset.read(ragged)
+    assert str(ragged) in str(raised.value)
+    assert_one_line(raised.value)
+
+
 def test_data_is_mapped_from_the_disk_and_not_loaded(folder):
     data = dataset.read(folder)
     assert isinstance(data.packed_slates, np.memmap)

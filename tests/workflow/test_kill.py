@@ -153,7 +153,7 @@ def undisturbed(tmp_path_factory):
             time.sleep(0.01)
         folder.finish(process)
         seconds[command[0]] = time.monotonic() - started
-    assert len(folder.results()) == 8
+    assert {"result.json", "curve.csv", "policy.safetensors"} <= folder.results().keys()
     return folder, seconds
 
 
@@ -240,9 +240,8 @@ def test_a_killed_pretrain_goes_on_to_the_same_bytes(undisturbed, moments, tmp_p
     reference, seconds = undisturbed
     folder = copy_of(reference, tmp_path / "work", "datasets")
     survive(folder, PRETRAIN, moments, seconds["pretrain"])
-    expected = reference.results()
-    assert folder.results().items() <= expected.items()
-    assert len(folder.results()) == 2
+    of_vae = [name for name in reference.results() if name.startswith("GeMS_")]
+    assert folder.results() == {name: reference.results()[name] for name in of_vae}
 
 
 def test_a_killed_snakemake_goes_on_to_the_same_bytes(undisturbed, moments, tmp_path):
