@@ -16,10 +16,17 @@ Mode = Literal["random", "explore", "greedy"]
 
 
 class Decision(NamedTuple):
-    """Slates (n, slate size) int64, and the actions (n, stored dim) they were decoded from."""
+    """What a policy shows after an observation.
+
+    Attributes:
+        slates: (n, slate size) int64.
+        actions: (n, stored dim), the actions that the slates were decoded from.
+        states: (n, state dim), the belief states that the policy acted on.
+    """
 
     slates: Tensor
     actions: Tensor | None = None
+    states: Tensor | None = None
 
 
 class Policy(nn.Module, ABC):
@@ -35,6 +42,10 @@ class Policy(nn.Module, ABC):
 
     stored_dim: int = 0
     disclosed: bool = False
+
+    def action_bounds(self) -> tuple[Tensor, Tensor] | None:
+        """The smallest and the largest stored action, both (stored dim,); None if unbounded."""
+        return None
 
     def begin(self, n: int) -> None:
         """Start an episode with ``n`` new users."""

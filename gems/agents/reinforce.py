@@ -53,13 +53,14 @@ class SoftmaxPolicy(Policy):
     def act(self, observation: Observation, mode: Mode, draws: Tensor) -> Decision:
         if mode == "random":
             return Decision(draws)
-        logits = self.net(self.belief.observe(observation))
+        states = self.belief.observe(observation)
+        logits = self.net(states)
         if mode == "greedy":
-            return Decision(top_items(logits, self.slate_size))
+            return Decision(top_items(logits, self.slate_size), states=states)
         # Inverse transform sampling with unnormalised probabilities.
         cumulative = (logits - logits.amax(-1, keepdim=True)).exp().double().cumsum(-1)
         slates = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)
-        return Decision(slates.clamp(max=self.n_items - 1))
+        return Decision(slates.clamp(max=self.n_items - 1), states=states)
 
     def compiled(self) -> Any:
         from gems.kernels.reinforce import SoftmaxArrays

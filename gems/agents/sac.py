@@ -52,6 +52,10 @@ class SACPolicy(Policy):
         self.ranker = ranker
         self.action_dim = self.stored_dim = len(ranker.center)
 
+    def action_bounds(self) -> tuple[Tensor, Tensor]:
+        center, scale = self.head.center, self.head.scale
+        return center - scale, center + scale
+
     def begin(self, n: int) -> None:
         self.belief.begin(n)
 
@@ -70,7 +74,7 @@ class SACPolicy(Policy):
             actions = self.head.sample(self.head.net(states), draws).actions
         else:
             actions = self.head.mean_action(states)
-        return Decision(self.rank(actions, states, observation), actions)
+        return Decision(self.rank(actions, states, observation), actions, states)
 
     def rank(self, actions: Tensor, states: Tensor, observation: Observation) -> Tensor:
         """Slates (n, slate size) of ``actions``; subclasses may rank by states too."""

@@ -131,7 +131,7 @@ class WkNNPolicy(SACPolicy):
         if mode == "random" and self.random_phase == "slates":
             return Decision(draws)
         # The learner uses the slate, not the action.
-        return Decision(super().act(observation, mode, draws).slates)
+        return super().act(observation, mode, draws)._replace(actions=None)
 
     def rank(self, actions: Tensor, states: Tensor, observation: Observation) -> Tensor:
         if self.ranking_state == "critic":

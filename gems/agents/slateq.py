@@ -86,13 +86,14 @@ class SlateQPolicy(Policy):
     def act(self, observation: Observation, mode: Mode, draws: Tensor) -> Decision:
         if mode == "random":
             return Decision(draws)
-        values = self.net(self.belief.observe(observation))
+        states = self.belief.observe(observation)
+        values = self.net(states)
         scores = self.clicks.acting_scores(observation)
         slates = best_slates(self.clicks, scores, values, self.slate_size)
         if mode == "explore":
             random = (draws[:, 1:].double() * self.n_items).long().clamp(max=self.n_items - 1)
             slates = torch.where(draws[:, :1] < self.epsilon, random, slates)
-        return Decision(slates)
+        return Decision(slates, states=states)
 
     def compiled(self) -> Any:
         from gems.kernels.slateq import slateq_arrays

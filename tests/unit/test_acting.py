@@ -37,7 +37,7 @@ def acted(policy, episode, draws):
     """Slates and actions that ``act`` chooses after what was shown in ``episode``."""
     policy.begin(1)
     turns = zip(observations(episode), draws, strict=True)
-    decisions = [policy.act(seen, "explore", drawn) for seen, drawn in turns]
+    decisions = [policy.act(seen, "explore", drawn)[:2] for seen, drawn in turns]
     return [torch.cat(part) for part in zip(*decisions, strict=True) if part[0] is not None]
 
 

@@ -9,7 +9,8 @@ ROOT = Path(gems.__file__).parent
 # Packages and modules from the lowest to the highest: each imports only from those before it.
 LAYERS = (
     *("errors", "runtime", "sections", "kernels", "envs", "data", "pretraining", "agents"),
-    *("methods", "extensions", "config", "training", "analysis", "pipeline", "cli"),
+    *("methods", "extensions", "config", "gym", "training", "collection", "analysis", "pipeline"),
+    "cli",
 )
 
 
