@@ -34,6 +34,7 @@ class Provenance(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     variant: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
     config: dict[str, dict[str, Any]]
     logged_users: int | None = None
     started: datetime
@@ -46,7 +47,7 @@ def read_results(paths: Iterable[Path]) -> pd.DataFrame:
     """One row per run, sorted, from ``result.json`` files and the ``provenance.json`` beside each.
 
     Columns: those of ``Result``; variant, logged_users, config (a dict; empty if unknown), seconds,
-    host, device, folder, vae (text of beta, lambda and latent dimension).
+    host, device, folder, vae (text of beta, lambda, latent dimension and dataset).
 
     Raises:
         GemsError: a file is missing or damaged, or two files are of one run.
@@ -55,9 +56,10 @@ def read_results(paths: Iterable[Path]) -> pd.DataFrame:
     for path in paths:
         result = _read(Result, path, "the result of a run")
         rows.append({**result.model_dump(), **_provenance(path.with_name("provenance.json"))})
-    columns = [*Result.model_fields, "variant", "logged_users", "config"]
+    columns = [*Result.model_fields, "variant", "options", "logged_users", "config"]
     runs = pd.DataFrame(rows, columns=[*columns, "seconds", "host", "device", "folder"])
-    runs["vae"] = [str(_vae(config)) for config in runs["config"]]
+    datasets = [options.get("dataset") for options in runs["options"]]
+    runs["vae"] = [str((*_vae(c), d)) for c, d in zip(runs["config"], datasets, strict=True)]
     duplicates = runs[runs.duplicated([*RUN, "variant", "vae"], keep=False)]
     if len(duplicates):
         same = ", ".join(str(duplicates.iloc[0][name]) for name in RUN)
@@ -75,7 +77,7 @@ def _read(model: type[Any], path: Path, what: str) -> Any:
 
 def _provenance(path: Path) -> dict[str, Any]:
     if not path.exists():
-        return {"variant": "", "config": {}, "folder": path.parent}
+        return {"variant": "", "options": {}, "config": {}, "folder": path.parent}
     provenance = _read(Provenance, path, "the provenance of a run")
     seconds = (provenance.ended - provenance.started).total_seconds()
     return {**provenance.model_dump(), "seconds": seconds, "folder": path.parent}
@@ -90,7 +92,8 @@ def main_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of Table 2: those that are not variants.
 
     Raises:
-        GemsError: there are none, or runs of a method in an environment differ in their VAE.
+        GemsError: there are none, or runs of a method in an environment differ in their VAE, or in
+            the dataset of their pretrained models.
     """
     runs = runs[runs["variant"] == ""]
     if not len(runs):
@@ -99,7 +102,9 @@ def main_runs(runs: pd.DataFrame) -> pd.DataFrame:
         folders = cell.drop_duplicates("vae")["folder"]
         if len(folders) > 1:
             names = " and ".join(folder.name for folder in folders[:2])
-            raise GemsError(f"{names} differ in their VAE; name the runs of one VAE.")
+            raise GemsError(
+                f"{names} differ in their VAE or its dataset; name the runs of one of them."
+            )
     return runs
 
 

@@ -18,8 +18,10 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 from gems import extensions  # noqa: E402
 from gems.analysis import catalogue  # noqa: E402
-from gems.cli import commands  # noqa: E402
+from gems.cli import commands, import_logs  # noqa: E402
+from gems.cli.collect import collect_command  # noqa: E402
 from gems.cli.commands import Arguments  # noqa: E402
+from gems.cli.recommend import recommend_command  # noqa: E402
 from gems.config import variants  # noqa: E402
 from gems.envs.definitions import BUILT_IN, EMBEDDINGS  # noqa: E402
 from gems.errors import GemsError, out_of_memory  # noqa: E402
@@ -67,9 +69,9 @@ def parser() -> argparse.ArgumentParser:
         config(command)
         path(command, "output", output)
 
-    def env(command: argparse.ArgumentParser) -> None:
-        known = ", ".join(BUILT_IN)
-        command.add_argument("--env", required=True, help=f"{known}, or one of the configuration")
+    def env(command: argparse.ArgumentParser, required: bool = True) -> None:
+        known = f"{', '.join(BUILT_IN)}, or one of the configuration"
+        command.add_argument("--env", required=required, help=known)
 
     def path(command: argparse.ArgumentParser, name: str, what: str) -> None:
         command.add_argument(f"--{name}", type=Path, help=f"{what}; default: in the results folder")
@@ -83,13 +85,21 @@ def parser() -> argparse.ArgumentParser:
     path(command, "items", "file of the item embeddings")
     configured(command, "folder to write the dataset to")
 
+    command = add("import", import_logs.import_command)
+    import_logs.add_arguments(command)
+    config(command)
+
     command = add("pretrain", commands.pretrain_command)
     command.add_argument("--model", default="vae", help=f"{', '.join(PRETRAINED)}; default: vae")
-    env(command)
+    env(command, required=False)
     command.add_argument(
         "--seed", type=_seed, help="seed, for models that are trained once per seed"
     )
-    path(command, "dataset", "folder of the dataset")
+    command.add_argument(
+        "--dataset",
+        help="name of a collected or imported dataset, or a folder; default: the logged data of "
+        "the environment",
+    )
     configured(command, "file to write the weights to (.safetensors)")
 
     command = add("train", commands.train_command)
@@ -113,6 +123,17 @@ def parser() -> argparse.ArgumentParser:
     )
     configured(command, "folder to write the result to")
 
+    command = add("collect", collect_command)
+    command.add_argument("name", help="name of the dataset: one of `collections`, or a new one")
+    path(command, "run", "folder of the run whose policy is played")
+    new = "for a dataset that the configuration does not define; default: "
+    command.add_argument("--quality", help=f"random, medium or expert, {new}expert")
+    command.add_argument("--episode", type=_users, help=f"episode of a kept policy, {new}the only")
+    command.add_argument("--epsilon", type=float, help=f"share of random actions, {new}0")
+    command.add_argument("--users", type=_users, help=f"number of users, {new}1000")
+    command.add_argument("--users-seed", type=_seed, help=f"seed of the users, {new}2023")
+    configured(command, "folder to write the dataset to")
+
     command = add("evaluate", commands.evaluate_command)
     command.add_argument("run", type=Path, help="folder of a finished run")
     command.add_argument(
@@ -122,6 +143,28 @@ def parser() -> argparse.ArgumentParser:
         "--seed",
         type=_seed,
         help="seed to draw other test users with; default: the test users of the run",
+    )
+
+    command = add("recommend", recommend_command)
+    command.add_argument("run", type=Path, help="folder of a finished run")
+    command.add_argument(
+        "--history",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help='JSON lines, a session each: {"user": ..., "slates": [[...], ...], "clicks": [[0, 1, '
+        '...], ...]}, a slate and its clicks for each turn; "user" may be left out; - reads stdin',
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help='JSON lines to write, {"user": ..., "slate": [...]}; default: stdout',
+    )
+    command.add_argument(
+        "--episode",
+        type=_positive,
+        help="use the policy that training.keep kept after this episode; default: the tested one",
     )
 
     for kind, run, entries in (
@@ -164,6 +207,12 @@ def parser() -> argparse.ArgumentParser:
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
 
 

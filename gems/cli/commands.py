@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from gems import methods
 from gems.analysis import catalogue
+from gems.cli.jobs import configured, with_inputs, with_output
 from gems.config import Config, load
 from gems.config.loading import flat
-from gems.config.variants import apply_variant, parsed_options, with_options
+from gems.config.variants import apply_variant
 from gems.errors import GemsError, unknown
 from gems.pipeline import provenance, stages
+from gems.pipeline.job import TABLE, Job
 from gems.pipeline.running import running
-from gems.pipeline.stages import Job
-from gems.pretraining.models import PRETRAINED
+from gems.pretraining.models import PRETRAINED, Pretrained
 from gems.runtime.attempt import Attempt, now
 from gems.runtime.files import written_whole
 
@@ -33,8 +34,8 @@ def items_command(args: Arguments) -> None:
     """Generate item embeddings, or import them from a file that the configuration names."""
     from gems.envs import items
 
-    config = _configured(args)
-    job = _with_output(stages.items_job(config, args.embedding), args.output)
+    config = configured(args)
+    job = with_output(stages.items_job(config, args.embedding), args.output)
     with Attempt(job.state) as attempt, running(job):
         items.save(job.output, items.make(args.embedding, config))
         provenance.write(job, started=attempt.started, tries=attempt.number)
@@ -46,9 +47,9 @@ def simulate_command(args: Arguments) -> None:
     from gems.envs import items
     from gems.envs.simulator import Simulator
 
-    config = _configured(args)
-    job = _with_output(stages.dataset_job(config, args.env), args.output)
-    job = _with_inputs(job, config, args, items=args.items)
+    config = configured(args)
+    job = with_output(stages.dataset_job(config, args.env), args.output)
+    job = with_inputs(job, config, args, items=args.items)
     with Attempt(job.state) as attempt, running(job):
         environment = config.environment(args.env)
         sizes = environment.items.topics, environment.items.topic_dim
@@ -59,51 +60,74 @@ def simulate_command(args: Arguments) -> None:
 
 def pretrain_command(args: Arguments) -> None:
     """Pretrain a model on the logged data of an environment, or import it from a file."""
-    config = _configured(args)
+    config = configured(args)
     if args.model not in PRETRAINED:
         raise GemsError(unknown("pretrained model", args.model, PRETRAINED))
     model = PRETRAINED[args.model]
     if model.by_seed and args.seed is None:
         raise GemsError(f"Each seed has its own {args.model}: give --seed SEED.")
-    job = _with_output(stages.pretrained_job(config, model, args.env, args.seed or 0), args.output)
-    source = model.source(config, args.env)
-    if source is not None and args.dataset is not None:
-        raise GemsError(
-            f"{args.model}.files names {source} for {args.env}; leave that out to train on a "
-            "--dataset."
-        )
-    dataset = args.dataset / "dataset.json" if args.dataset else None
-    job = _with_inputs(job, config, args, dataset=dataset)
+    data, folder = _data(config, model, args)
+    source = model.source(config, data)
+    job = with_output(stages.pretrained_job(config, model, data, args.seed or 0), args.output)
+    dataset = folder / "dataset.json" if folder else None
+    job = with_inputs(job, config, args, dataset=dataset)
     seed = model.seed(config, args.seed or 0)
-    tags = [model.label or model.name, args.env, f"seed_{seed}"]
-    described = job.values | {"environment": args.env, "seed": seed}
+    tags = [model.label or model.name, data, f"seed_{seed}"]
+    described = job.values | {"environment": data, "seed": seed}
     name = job.name if model.by_seed else f"{model.label or model.name}_{job.name}_seed{seed}"
     with Attempt(job.state) as attempt, running(job):
         if source is not None:
             from gems.pretraining.imported import import_table
 
-            import_table(source, config.environment(args.env).items.count, job.output)
+            import_table(source, config.environment(data).items.count, job.output)
             provenance.write(job, started=attempt.started, tries=attempt.number)
             return
-        data = _dataset(job.inputs["dataset"].parent, args.env)
+        slates = _dataset(job.inputs["dataset"].parent, args.env)
         with _tracker(config, name, tags, described, job) as tracker:
             runtime = _runtime(job, attempt, config, tracker)
-            model.function()(data, config.of(model.options), seed, job.output, runtime)
+            model.function()(slates, config.of(model.options), seed, job.output, runtime)
         _record(job, attempt, config)
+
+
+def _data(config: Config, model: Pretrained, args: Arguments) -> tuple[str, Path | None]:
+    """Name of the data to pretrain on, and its folder if the arguments name it."""
+    if args.env is not None:
+        config.environment(args.env)  # refuses an unknown name
+        source = model.source(config, args.env)
+        if source is not None and args.dataset is not None:
+            raise GemsError(
+                f"{args.model}.files names {source} for {args.env}; leave that out to train on a "
+                "--dataset."
+            )
+    if args.dataset is not None:
+        folder = _dataset_folder(config, args.dataset)
+        name, parent = folder.resolve().name, folder.resolve().parent
+        inside = parent == (Path(config.results) / "datasets").resolve()
+        if args.env is not None and inside and args.env != name:
+            raise GemsError(
+                f"Leave out --env {args.env}: a model of the dataset {name} is named after it."
+            )
+        return args.env or name, folder
+    stages.check_dataset(config)
+    if args.env is None and config.dataset is None:
+        raise GemsError("Give --env ENV to train on its logged data, or --dataset NAME.")
+    return stages.data_of(config, model, args.env) if args.env else str(config.dataset), None
 
 
 def train_command(args: Arguments) -> None:
     """Train and test one method in one environment with one seed."""
     from gems.training.run import Run, execute
 
-    config, entry = _configured(args), methods.method(args.method)
+    config, entry = configured(args), methods.method(args.method)
+    stages.check_dataset(config)
     given = _pretrained_files(args.pretrained)
     job = stages.run_job(config, args.method, args.env, args.seed, args.variant)
-    job = _with_inputs(_with_output(job, args.output), config, args, items=args.items, **given)
+    job = with_inputs(with_output(job, args.output), config, args, items=args.items, **given)
     config = apply_variant(config, args.method, args.variant)
     run = Run(job.name, args.method, args.env, args.seed, config, job.inputs, job.values)
-    tags = [entry.label, args.env, f"seed_{args.seed}", *filter(None, [args.variant])]
-    described = run.described() | {"variant": args.variant}
+    dataset = job.settings.get("dataset")
+    tags = [entry.label, args.env, f"seed_{args.seed}", *filter(None, [args.variant, dataset])]
+    described = run.described() | {"variant": args.variant, "dataset": dataset}
     with (
         Attempt(job.state) as attempt,
         running(job),
@@ -115,7 +139,7 @@ def train_command(args: Arguments) -> None:
 
 def evaluate_command(args: Arguments) -> None:
     """Test the policy of a finished run on its test users or on others; print metrics as JSON."""
-    from gems.training.run import evaluate
+    from gems.training.saved import evaluate
 
     metrics = evaluate(args.run, args.users, args.seed)
     del metrics["test_returns"]  # one line per user
@@ -135,14 +159,14 @@ def figure_command(args: Arguments) -> None:
 def _draw(entry: catalogue.Entry, args: Arguments) -> None:
     from gems.pipeline.comparisons import job_of_entry
 
-    config, started = _configured(args), now()
+    config, started = configured(args), now()
     if args.results:
         output = args.output or Path(config.results) / entry.path
         results, job = args.results, stages.analysis_job(entry, args.results, output)
     else:
-        job = _with_output(job_of_entry(config, entry), args.output)
+        job = with_output(job_of_entry(config, entry), args.output)
         results = [run.output for run in job.needs]
-    make = catalogue.write_table if entry.kind == stages.TABLE else catalogue.draw_figure
+    make = catalogue.write_table if entry.kind == TABLE else catalogue.draw_figure
     make(entry.name, results, job.output)
     # The values serve the workflow only; the record lists the runs among its inputs.
     provenance.write(replace(job, values={}), started=started)
@@ -155,7 +179,7 @@ def resolve_command(args: Arguments) -> None:
     from gems.analysis.layout import Sheet, to_html
     from gems.config.reference import as_yaml, plain_text
 
-    config = _configured(args)
+    config = configured(args)
     output = args.output or Path(config.results) / "configuration.yaml"
     options = flat(config.model_dump(mode="json"))
     rows = [(name, plain_text(value)) for name, value in options.items()]
@@ -170,7 +194,7 @@ def status_command(args: Arguments) -> None:
     """Show the status of every job of the configuration: done, running, failed, ..."""
     from gems.pipeline import status
 
-    rows = status.read(_configured(args))
+    rows = status.read(configured(args))
     print(status.as_json(rows) if args.json else status.table(rows))
 
 
@@ -178,7 +202,7 @@ def verify_command(args: Arguments) -> int:
     """Report results whose code, options or inputs have changed, or that are damaged."""
     from gems.pipeline.verify import verify
 
-    config = _configured(args)
+    config = configured(args)
     root = args.results or Path(config.results)
     report = verify(root, config)
     for result, problems in report.problems.items():
@@ -198,39 +222,6 @@ def options_command(args: Arguments) -> None:
     print(markdown(), end="")
 
 
-def _configured(args: Arguments) -> Config:
-    return with_options(load(args.config), parsed_options(args.set))
-
-
-def _with_output(job: Job, output: Path | None) -> Job:
-    """``job`` with its output at ``output``, if given: a file, or the folder for its files."""
-    if output is None:
-        return job
-    if job.output.suffix == ".json":
-        files = tuple(output / path.name for path in job.files)
-        return replace(job, output=output / job.output.name, files=files)
-    files = tuple(output.with_suffix(path.suffix) for path in job.files)
-    return replace(job, output=output, files=files)
-
-
-def _with_inputs(job: Job, config: Config, args: Arguments, **given: Path | None) -> Job:
-    """``job`` with the inputs ``given``; all other inputs must exist.
-
-    Raises:
-        GemsError: an input does not exist, or the job has no input of a given name.
-    """
-    files = {name: path for name, path in given.items() if path is not None}
-    if unexpected := files.keys() - job.inputs.keys():
-        expected = ", ".join(job.inputs)
-        raise GemsError(f"This job has no input {unexpected.pop()!r}. Its inputs: {expected}.")
-    for need in job.needs:
-        name = next(k for k, path in job.inputs.items() if path == need.output)
-        if name not in files and not need.output.exists():
-            command = need.command(config, *args.config, settings=args.set)
-            raise GemsError(f"{need.output} does not exist; make it with: {command}")
-    return replace(job, inputs=job.inputs | files)
-
-
 def _pretrained_files(texts: list[str]) -> dict[str, Path]:
     given = {}
     for text in texts:
@@ -241,11 +232,26 @@ def _pretrained_files(texts: list[str]) -> dict[str, Path]:
     return given
 
 
-def _dataset(folder: Path, env: str) -> "Dataset":
+def _dataset_folder(config: Config, name: str) -> Path:
+    """The folder of the dataset that the option --dataset names, by its path or its name."""
+    if (Path(name) / "dataset.json").is_file():
+        return Path(name)
+    folder = Path(config.results) / "datasets" / name
+    if Path(name).name == name and (folder / "dataset.json").is_file():
+        return folder
+    if name in config.known_environments():
+        raise GemsError(f"{folder} does not exist; make it with: gems simulate --env {name}")
+    raise GemsError(
+        f"The dataset {name} does not exist, neither as a folder nor in {folder.parent}; import "
+        f"it with `gems import FILE --name {name}`, or collect it with `gems collect {name}`."
+    )
+
+
+def _dataset(folder: Path, env: str | None) -> "Dataset":
     from gems.data import dataset
 
     data = dataset.read(folder)
-    if (logged := data.meta.get("environment", env)) != env:
+    if env is not None and (logged := data.meta.get("environment", env)) != env:
         raise GemsError(f"The dataset {folder} was logged in {logged}, not in {env}.")
     return data
 

@@ -104,11 +104,18 @@ def with_overrides(config: Config, overrides: Overrides) -> Config:
 
 
 def with_options(config: Config, options: dict[str, Any]) -> Config:
-    """``config`` with other values of some options, by full name: ``{"vae.beta": 0.5}``."""
+    """``config`` with other values of some options, by full name.
+
+    A name is ``SECTION.OPTION`` or, at the top level, ``OPTION``.
+    """
     overrides: Overrides = {}
+    top = {name: value for name, value in options.items() if "." not in name}
     for full_name, value in options.items():
         section, _, option = full_name.partition(".")
-        overrides.setdefault(section, {})[option] = value
+        if option:
+            overrides.setdefault(section, {})[option] = value
+    if any(getattr(config, name, name) != value for name, value in top.items()):
+        config = build(config.model_dump(mode="json") | top)
     return with_overrides(config, overrides) if overrides else config
 
 
@@ -121,7 +128,7 @@ def parsed_options(settings: list[str]) -> dict[str, Any]:
     options = {}
     for text in settings:
         name, equals, value = text.partition("=")
-        if not equals or name.count(".") != 1:
+        if not equals or not name or name.count(".") > 1:
             raise GemsError(f"{text!r} does not set an option; write SECTION.OPTION=VALUE.")
         try:
             options[name] = yaml.safe_load(value)

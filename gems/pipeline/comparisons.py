@@ -18,7 +18,8 @@ from gems.config.variants import (
     with_options,
 )
 from gems.methods import METHODS, NORMALISE_HIGH, NORMALISE_LOW, REFERENCE_METHOD, method
-from gems.pipeline.stages import Job, analysis_job, run_job, run_values
+from gems.pipeline.job import Job
+from gems.pipeline.stages import analysis_job, run_job, run_values
 
 
 def _runs(

@@ -6,7 +6,8 @@ from gems import methods
 from gems.config import Config
 from gems.config.variants import with_options
 from gems.errors import GemsError
-from gems.pipeline.stages import Job, pretrained_job, run_job
+from gems.pipeline.job import Job
+from gems.pipeline.stages import pretrained_job, run_job
 from gems.pretraining.models import PRETRAINED, Pretrained
 from gems.runtime import templates
 
@@ -20,12 +21,12 @@ def pretrained_named(config: Config, model: Pretrained, stem: str) -> Job:
     parsed = model.parse_stem(stem)
     if parsed is None:
         raise GemsError(f"{stem!r} is not the name of a pretrained model ({model.name}).")
-    env, seed, options = parsed
-    return pretrained_job(with_options(config, options), model, env, seed)
+    data, seed, options = parsed
+    return pretrained_job(with_options(config, options), model, data, seed)
 
 
 def run_named(config: Config, name: str) -> Job:
-    """The run with the name METHOD_ENV[_KLbeta_clicklambda]_seedSEED[_VARIANT].
+    """The run with the name METHOD_ENV[_KLbeta_clicklambda][_on_DATASET]_seedSEED[_VARIANT].
 
     Raises:
         GemsError: ``name`` does not have this form, or names an unknown method or environment.
@@ -38,13 +39,15 @@ def run_named(config: Config, name: str) -> Job:
     )
     if not (method and env and seed.isdecimal()):
         raise GemsError(f"{name!r} is not the name of a run: METHOD_ENV_seedSEED[_VARIANT].")
+    tag, _, dataset = tag.partition("_on_")
     prerequisites = methods.method(method).prerequisites(config)
     models = [PRETRAINED[need] for need in prerequisites if PRETRAINED[need].run_tag]
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"dataset": dataset or None} if prerequisites else {}
     for model in models:
         parsed = templates.parse(model.run_tag, tag) or {}
         options |= {f"{model.options.section}.{option}": text for option, text in parsed.items()}
-    if bool(tag) != bool(models) or bool(models) != bool(options):
+    named = len(options) > 1
+    if bool(tag) != bool(models) or bool(models) != named or (dataset and not prerequisites):
         needed = f"the part {models[0].run_tag}" if models else "nothing"
         raise GemsError(
             f"{name!r} is not the name of a run: {method} needs {needed} between the environment "

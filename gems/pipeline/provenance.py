@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gems.pipeline.stages import FIGURE, PROVENANCE, TABLE, Job
+from gems.pipeline.job import FIGURE, PROVENANCE, TABLE, Job
 from gems.runtime.attempt import now
 from gems.runtime.files import relative, sha256, write_json
 

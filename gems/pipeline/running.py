@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gems.errors import GemsError
-from gems.pipeline.stages import Job
+from gems.pipeline.job import Job
 from gems.runtime.files import written_whole
 from gems.runtime.progress import Progress, duration
 

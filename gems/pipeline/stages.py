@@ -5,9 +5,8 @@ read ``Job``; nothing else defines the paths, inputs or options of a stage.
 """
 
 import json
-import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,111 +14,27 @@ from typing import Any
 from gems import methods
 from gems.analysis import catalogue
 from gems.config import Config, build
+from gems.config.file_names import collected_files, kept_policy
 from gems.config.variants import apply_variant, with_options
 from gems.errors import GemsError, unknown
-from gems.pipeline.digest import code_digest, value_digest
+from gems.pipeline.job import (
+    COLLECTION,
+    DATASET,
+    FIGURE,
+    IMPORT,
+    ITEMS,
+    PROVENANCE,
+    RUN,
+    TABLE,
+    Job,
+    new_job,
+)
 from gems.pretraining.models import PRETRAINED, Pretrained
-from gems.runtime.files import sha256
+from gems.runtime.files import read_json
+from gems.sections import CollectionConfig
 
-# Stages in the order of the pipeline; pretrained models come between datasets and runs.
-ITEMS, DATASET, RUN, TABLE, FIGURE = "items", "dataset", "run", "table", "figure"
-# File name, or its end, of the record beside each result.
-PROVENANCE = "provenance.json"
-# Milliseconds per logged slate on one core.
-SLATE_MS = 0.003
-_FOLDERS = {ITEMS: "items", DATASET: "datasets", RUN: "runs"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of the pipeline.
-
-    Attributes:
-        stage: ``items``, ``dataset``, the name of a pretrained model, ``run``, ``table`` or
-            ``figure``.
-        name: unique within the stage; a run has the same name in the tracker.
-        identity: environment, method, seed, ...; ``job_of`` takes it.
-        output: the file that is written last; the job is done if it exists.
-        files: all files that it writes.
-        state: folder of its training state and of ``progress.json``.
-        log: path of its log without ``_DATE.log``.
-        inputs: input files by name.
-        values: the options that it depends on, by section, resolved.
-        modules: modules whose code it executes; their imports count too.
-        arguments: arguments of its ``gems`` command, without paths and configuration.
-        paths: arguments of the command that name its inputs and its output.
-        settings: options that are part of its name, by their full names.
-        needs: the jobs that make its inputs.
-        minutes: estimated run time on one core.
-    """
-
-    stage: str
-    name: str
-    output: Path
-    state: Path
-    log: Path
-    identity: dict[str, Any] = field(default_factory=dict)
-    files: tuple[Path, ...] = ()
-    inputs: dict[str, Path] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
-    modules: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
-    settings: dict[str, Any] = field(default_factory=dict)
-    needs: tuple["Job", ...] = ()
-    minutes: float = 0.0
-
-    @property
-    def folder(self) -> str:
-        return _FOLDERS.get(self.stage, self.stage)
-
-    @property
-    def progress(self) -> Path:
-        """File of its progress while it runs, and of how it ended if it did not finish."""
-        return self.state / "progress.json"
-
-    def code(self) -> str:
-        return code_digest(*self.modules)
-
-    @property
-    def input_files(self) -> tuple[Path, ...]:
-        """Its inputs, and the JSON files beside the weights of pretrained models."""
-        models = [path for name, path in self.inputs.items() if name in PRETRAINED]
-        return (*self.inputs.values(), *(path.with_suffix(".json") for path in models))
-
-    def fingerprint(self) -> str:
-        """Digest of its code, its options and the contents of its inputs."""
-        contents = [sha256(path) for path in self.input_files]
-        return value_digest([self.stage, self.identity, self.values, self.code(), contents])
-
-    def command(
-        self, config: Config, *sources: str, paths: bool = False, settings: Iterable[str] = ()
-    ) -> str:
-        """The ``gems`` command that makes it.
-
-        Args:
-            config: the configuration that the command reads.
-            sources: values of ``--config``.
-            paths: whether to name inputs and output; by default the configuration decides.
-            settings: values of ``--set``.
-        """
-        values = config.sections(*{name.split(".")[0] for name in self.settings})
-        changed = [
-            f"{name}={value}"
-            for name, value in self.settings.items()
-            for section, _, option in [name.partition(".")]
-            if value != values[section][option]
-        ]
-        parts = ["gems", *self.arguments, *(self.paths if paths else ())]
-        parts += [part for source in sources for part in ("--config", source)]
-        parts += [part for option in (*settings, *changed) for part in ("--set", option)]
-        return shlex.join(parts)
-
-
-def _job(config: Config, stage: str, name: str, *, output: Path, log: str, **rest: Any) -> Job:
-    folder = _FOLDERS.get(stage, stage)
-    state = Path(config.results) / ".state" / folder / name
-    return Job(stage, name, output, state, Path(str(config.logs)) / log, **rest)
+# Milliseconds per slate on one core, logged or collected with a policy.
+SLATE_MS, COLLECT_MS = 0.003, 0.2
 
 
 def items_job(config: Config, embedding: str) -> Job:
@@ -132,7 +47,7 @@ def items_job(config: Config, embedding: str) -> Job:
     if embedding not in sources:
         raise GemsError(unknown("embedding", embedding, sources))
     source, output = sources[embedding], Path(config.results) / "items" / f"{embedding}.npy"
-    return _job(
+    return new_job(
         config,
         ITEMS,
         embedding,
@@ -153,7 +68,7 @@ def dataset_job(config: Config, env: str) -> Job:
     items = items_job(config, environment.items.name)
     folder = Path(config.results) / "datasets" / env
     names = ("slates.npy", "clicks.npy", "dataset.json")
-    return _job(
+    return new_job(
         config,
         DATASET,
         env,
@@ -171,33 +86,147 @@ def dataset_job(config: Config, env: str) -> Job:
     )
 
 
-def pretrained_job(config: Config, model: Pretrained, env: str, run_seed: int) -> Job:
-    seed, stem = model.seed(config, run_seed), model.stem(config, env, run_seed)
+def collection_job(config: Config, name: str, collection: CollectionConfig) -> Job:
+    """The job that collects a dataset with the policy of a run.
+
+    The models of this run are pretrained on the logged data of its environment, whatever the option
+    ``dataset`` is.
+
+    Raises:
+        GemsError: as for ``run_job``.
+    """
+    method, env = collection.method, collection.environment
+    environment, build_module = config.environment(env), methods.method(method).build.__module__
+    run = run_job(_on_dataset(config, None), method, env, collection.seed, collection.variant)
+    items, folder = items_job(config, environment.items.name), Path(config.results) / "datasets"
+    return new_job(
+        config,
+        COLLECTION,
+        name,
+        output=folder / name / "dataset.json",
+        log=f"log_{collection.seed}/collection/{name}",
+        identity={"name": name, "collection": collection.model_dump(), "options": run.settings},
+        files=tuple(folder / name / file for file in collected_files(name)),
+        inputs={
+            "items": items.output,
+            "run": run.output,
+            "policy": run.output.with_name(policy_file(config, collection)),
+        },
+        values={"collection": collection.model_dump(), "environment": environment.values()},
+        modules=("gems.collection.runs", build_module, environment.module),
+        arguments=("collect", name),
+        paths=("--run", str(run.output.parent), "--output", str(folder / name)),
+        needs=(items, run),
+        minutes=collection.users * environment.simulator.turns * COLLECT_MS / 60_000,
+    )
+
+
+def import_job(config: Config, name: str, options: dict[str, Any]) -> Job:
+    """The job that imports a dataset with ``options`` of ``gems.import_logs``; no rule makes it."""
+    return new_job(
+        config,
+        IMPORT,
+        name,
+        output=Path(config.results) / "datasets" / name / "dataset.json",
+        log=f"import/{name}",
+        identity={"name": name, "options": options},
+        modules=("gems.data.import_logs",),
+    )
+
+
+def policy_file(config: Config, collection: CollectionConfig) -> str:
+    """Name of the file of the policy that a collection plays, in the folder of its run."""
+    if collection.quality != "medium":
+        return "policy.safetensors"
+    return kept_policy(collection.episode or config.training.keep[0])
+
+
+def _on_dataset(config: Config, name: str | None) -> Config:
+    """``config`` with another dataset to pretrain on."""
+    return config if config.dataset == name else config.model_copy(update={"dataset": name})
+
+
+def data_of(config: Config, model: Pretrained, env: str) -> str:
+    """What runs in an environment pretrain ``model`` on: a dataset, or the environment's logs."""
+    imported = model.source(config, env) is not None
+    return env if imported or config.dataset is None else config.dataset
+
+
+def _data_job(config: Config, data: str) -> Job | None:
+    """The job that makes a dataset; None if it is imported."""
+    if data in config.known_environments():
+        return dataset_job(config, data)
+    if data in config.collections:
+        return collection_job(config, data, config.collections[data])
+    return None
+
+
+def pretrained_job(config: Config, model: Pretrained, data: str, run_seed: int) -> Job:
+    """The job that pretrains a model.
+
+    Args:
+        config: the configuration.
+        model: the model.
+        data: an environment, whose logged data is used, or a collected or imported dataset.
+        run_seed: seed of the runs that use the model.
+    """
+    seed, stem = model.seed(config, run_seed), model.stem(config, data, run_seed)
     weights = Path(config.results) / model.name / f"{stem}.safetensors"
-    config.environment(env)
-    source = model.source(config, env)
-    data = dataset_job(config, env) if source is None else None
-    arguments = ["pretrain", "--model", model.name, "--env", env]
+    source = model.source(config, data)
+    made = _data_job(config, data) if source is None else None
+    folder = Path(config.results) / "datasets" / data
+    simulated = data in config.known_environments()
+    arguments = ["pretrain", "--model", model.name, "--env" if simulated else "--dataset", data]
     arguments += ["--seed", str(seed)] if model.by_seed else []
-    paths = ["--dataset", str(data.output.parent)] if data else []
-    options = {} if source else model.options_of_name(config, env)
-    return _job(
+    paths = ["--dataset", str(folder)] if simulated and source is None else []
+    options = {} if source else model.options_of_name(config, data)
+    reports = () if source else model.reports
+    return new_job(
         config,
         model.name,
         stem,
         output=weights,
-        log=f"log_{seed}/{model.label or model.name}/{model.log_name(config, env)}",
-        identity={"environment": env, "seed": seed if model.by_seed else None, "options": options},
-        files=(weights, weights.with_suffix(".json")),
-        inputs={"dataset": data.output} if data else {"source": Path(str(source))},
-        values=model.values(config, env),
-        modules=(model.module(config, env),),
+        log=f"log_{seed}/{model.label or model.name}/{model.log_name(config, data)}",
+        identity={"environment": data, "seed": seed if model.by_seed else None, "options": options},
+        files=tuple(map(weights.with_suffix, (".safetensors", ".json", *reports))),
+        inputs={"dataset": folder / "dataset.json"} if source is None else {"source": source},
+        values=model.values(config, data),
+        modules=(model.module(config, data),),
         arguments=tuple(arguments),
         paths=(*paths, "--output", str(weights)),
-        settings=options,
-        needs=(data,) if data else (),
-        minutes=model.minutes(config) if data else 0.0,
+        settings=options | ({"dataset": None} if simulated else {}),
+        needs=(made,) if made else (),
+        minutes=0.0 if source else model.minutes(_with_slates_of(config, data)),
     )
+
+
+def _with_slates_of(config: Config, data: str) -> Config:
+    """``config`` with about as many logged slates as a dataset has, for estimates of time."""
+    users = config.logging.users
+    if data in config.collections:
+        users = config.collections[data].users
+    elif data not in config.known_environments():
+        with suppress(GemsError, KeyError, TypeError):
+            slates = read_json(Path(config.results) / "datasets" / data / "dataset.json")["slates"]
+            users = -(-slates // config.simulator.turns)
+    logging = config.logging.model_copy(update={"users": users})
+    return config.model_copy(update={"logging": logging})
+
+
+def check_dataset(config: Config) -> None:
+    """Check that the dataset to pretrain on exists, or that a job makes it.
+
+    Raises:
+        GemsError: it does not, and no job does.
+    """
+    if config.dataset is None or _data_job(config, config.dataset) is not None:
+        return
+    folder = Path(config.results) / "datasets" / config.dataset
+    if not (folder / "dataset.json").is_file():
+        raise GemsError(
+            f"The dataset {config.dataset} does not exist in {folder.parent}; import it with "
+            f"`gems import FILE --name {config.dataset}`, or define it under collections."
+        )
 
 
 def run_job(config: Config, method: str, env: str, seed: int, variant: str = "") -> Job:
@@ -208,12 +237,15 @@ def run_job(config: Config, method: str, env: str, seed: int, variant: str = "")
     """
     entry, config = methods.method(method), apply_variant(config, method, variant)
     items = items_job(config, config.environment(env).items.name)
+    data = {name: data_of(config, PRETRAINED[name], env) for name in entry.prerequisites(config)}
     models = {
-        name: pretrained_job(config, PRETRAINED[name], env, seed)
-        for name in entry.prerequisites(config)
+        name: pretrained_job(config, PRETRAINED[name], where, seed) for name, where in data.items()
     }
     tags = "".join(PRETRAINED[name].tag(config) for name in models)
     options = {k: v for n in models for k, v in PRETRAINED[n].options_of_tag(config).items()}
+    if models:
+        options["dataset"] = config.dataset if config.dataset in data.values() else None
+        tags += f"_on_{options['dataset']}" if options["dataset"] else ""
     name = f"{methods.slug(method)}_{env}{tags}_seed{seed}{f'_{variant}' if variant else ''}"
     folder = Path(config.results) / "runs" / name
     arguments = ["train", "--method", method, "--env", env, "--seed", str(seed)]
@@ -221,8 +253,11 @@ def run_job(config: Config, method: str, env: str, seed: int, variant: str = "")
     paths = ["--items", str(items.output)]
     for model, job in models.items():
         paths += ["--pretrained", f"{model}={job.output}"]
-    files = ("result.json", "curve.csv", "turns.csv", "scores.csv")
-    return _job(
+    files = ["result.json", "curve.csv", "turns.csv", "scores.csv"]
+    files += ["policy.safetensors", "policy.json"]
+    for episode in config.training.keep if entry.trained else ():
+        files += [kept_policy(episode), f"policy_{episode}.json"]
+    return new_job(
         config,
         RUN,
         name,
@@ -230,7 +265,7 @@ def run_job(config: Config, method: str, env: str, seed: int, variant: str = "")
         log=f"log_{seed}/{methods.slug(method)}/{env}{tags}{f'_{variant}' if variant else ''}",
         identity={"method": method, "environment": env, "seed": seed}
         | {"variant": variant, "options": options},
-        files=tuple(folder / n for n in (*files, "policy.safetensors", "policy.json")),
+        files=tuple(folder / n for n in files),
         inputs={"items": items.output} | {name: job.output for name, job in models.items()},
         values=run_values(config, entry, env),
         modules=("gems.training.run", entry.build.__module__, config.environment(env).module),
@@ -255,7 +290,8 @@ def run_values(config: Config, entry: methods.Method, env: str) -> dict[str, Any
         tested = ("test_users", "users")
         values["training"] = {name: values["training"][name] for name in tested}
     for name in entry.prerequisites(config):
-        values |= PRETRAINED[name].values(config, env)
+        model = PRETRAINED[name]
+        values |= model.values(config, data_of(config, model, env))
     for option in entry.unread:
         section, _, name = option.partition(".")
         values[section].pop(name, None)
@@ -291,17 +327,18 @@ def analysis_job(
 
 
 def jobs(config: Config) -> Iterator[Job]:
-    """Every job that the main runs of ``config`` need, once, in the order of the pipeline."""
+    """Every job of the main runs and collections of ``config``, once, in the order of stages."""
     runs = [
         run_job(config, method, env, seed)
         for method in config.methods
         for env in config.environments
         for seed in config.seeds
     ]
-    order = [ITEMS, DATASET, *PRETRAINED, RUN]
+    collected = [collection_job(config, *item) for item in config.collections.items()]
+    order = [ITEMS, DATASET, COLLECTION, *PRETRAINED, RUN]
     by_output: dict[Path, Job] = {}
-    for run in runs:
-        by_output |= {job.output: job for job in with_needs(run)}
+    for last in (*runs, *collected):
+        by_output |= {job.output: job for job in with_needs(last)}
     yield from sorted(by_output.values(), key=lambda job: order.index(job.stage))
 
 
@@ -323,6 +360,8 @@ def job_of(config: Config, stage: str, identity: dict[str, Any]) -> Job:
         return items_job(config, identity["embedding"])
     if stage == DATASET:
         return dataset_job(config, identity["environment"])
+    if stage == IMPORT:
+        return import_job(config, identity["name"], identity["options"])
     if stage in (TABLE, FIGURE):
         known = catalogue.TABLES if stage == TABLE else catalogue.FIGURES
         if identity["name"] not in known:
@@ -330,6 +369,10 @@ def job_of(config: Config, stage: str, identity: dict[str, Any]) -> Job:
         return analysis_job(known[identity["name"]], (), Path("output.csv"))
     if identity["options"]:
         config = _with_options(config.model_dump_json(), json.dumps(identity["options"]))
+    if stage == COLLECTION:
+        name, recorded = identity["name"], identity["collection"]
+        collection = config.collections.get(name) or CollectionConfig.model_validate(recorded)
+        return collection_job(config, name, collection)
     if stage == RUN:
         return run_job(
             config,
@@ -339,7 +382,8 @@ def job_of(config: Config, stage: str, identity: dict[str, Any]) -> Job:
             identity["variant"],
         )
     if stage not in PRETRAINED:
-        raise GemsError(unknown("stage", stage, [ITEMS, DATASET, *PRETRAINED, RUN, TABLE, FIGURE]))
+        stages = [ITEMS, DATASET, *PRETRAINED, RUN, COLLECTION, TABLE, FIGURE]
+        raise GemsError(unknown("stage", stage, stages))
     return pretrained_job(config, PRETRAINED[stage], identity["environment"], identity["seed"] or 0)
 
 

@@ -13,8 +13,9 @@ from typing import Any, Literal, get_args
 
 from gems.config import Config
 from gems.errors import GemsError
+from gems.pipeline.job import RUN, Job
 from gems.pipeline.running import BEAT_SECONDS
-from gems.pipeline.stages import RUN, Job, jobs
+from gems.pipeline.stages import jobs
 from gems.pretraining.models import PRETRAINED
 from gems.runtime.files import read_json
 from gems.runtime.progress import duration

@@ -12,8 +12,9 @@ from gems.config import Config
 from gems.config.loading import flat
 from gems.errors import GemsError
 from gems.pipeline.digest import code_digest
+from gems.pipeline.job import Job
 from gems.pipeline.provenance import PROVENANCE
-from gems.pipeline.stages import Job, job_of, results_patterns
+from gems.pipeline.stages import job_of, results_patterns
 from gems.runtime.files import read_json, sha256
 
 SHOWN = 3

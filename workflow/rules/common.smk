@@ -1,5 +1,6 @@
 # The configuration, and functions through which rules read the stages (gems/pipeline/stages.py).
 import json
+import re
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -12,11 +13,13 @@ from gems.config.reference import as_yaml
 from gems.errors import GemsError
 from gems.pipeline import comparisons, naming, stages
 from gems.pipeline.digest import code_digest, value_digest
+from gems.pipeline.job import COLLECTION, DATASET
 from gems.pretraining.models import PRETRAINED
 from gems.runtime.files import written_whole
 
 try:
     CONFIG = configuration.build(config)
+    stages.check_dataset(CONFIG)
 except GemsError as error:
     raise WorkflowError(str(error)) from None
 
@@ -57,14 +60,20 @@ def inputs_of(job):
         for name, path in current.inputs.items():
             if name in PRETRAINED:
                 files += [ancient(path), path.with_suffix(".json")]
-            else:
+            elif name != "policy":  # `result.json` of its run changes with it
                 files.append(path)
         for need in current.needs:
-            if need.stage == stages.DATASET:
-                files += [ancient(path) for path in need.files if path != need.output]
+            if need.stage in (DATASET, COLLECTION):
+                arrays = [path for path in need.files if path.suffix == ".npy"]
+                files += map(ancient, arrays)
         return files
 
     return inputs
+
+
+def only(names):
+    """A constraint of a wildcard to ``names``; nothing matches if there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def depends_on(job):

@@ -1,4 +1,5 @@
-# Item embeddings and logged datasets (Sections 1 and 2 of docs/specification.md).
+# Item embeddings and logged datasets (Sections 1 and 2 of docs/specification.md), and datasets that
+# trained policies collect. Imported datasets have no rule.
 items_job = cached_job(lambda w: stages.items_job(CONFIG, w.embedding))
 dataset_job = cached_job(lambda w: stages.dataset_job(CONFIG, w.env))
 
@@ -40,6 +41,8 @@ rule dataset:
         LOGS / "datasets" / "{env}.log",
     benchmark:
         BENCHMARKS / "datasets" / "{env}.tsv"
+    wildcard_constraints:
+        env=only(CONFIG.known_environments()),
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: attempt * 2000,
@@ -50,3 +53,45 @@ rule dataset:
         command=command_of(dataset_job),
     shell:
         "{params.command} > {log:q} 2>&1"
+
+
+collection_job = cached_job(
+    lambda w: stages.collection_job(
+        CONFIG, w.collection, CONFIG.collections[w.collection]
+    )
+)
+
+
+rule collection:
+    """Log users who see the slates of a trained policy, also as offline-RL datasets."""
+    input:
+        inputs_of(collection_job),
+    output:
+        slates=RESULTS / "datasets" / "{collection}" / "slates.npy",
+        clicks=RESULTS / "datasets" / "{collection}" / "clicks.npy",
+        d4rl=RESULTS / "datasets" / "{collection}" / "d4rl.npz",
+        minari=directory(RESULTS / "datasets" / "{collection}" / "minari"),
+        meta=RESULTS / "datasets" / "{collection}" / "dataset.json",
+        provenance=RESULTS / "datasets" / "{collection}" / "provenance.json",
+    log:
+        LOGS / "datasets" / "{collection}.log",
+    benchmark:
+        BENCHMARKS / "datasets" / "{collection}.tsv"
+    wildcard_constraints:
+        collection=only(CONFIG.collections),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * 3000,
+        runtime=minutes_of(collection_job),
+    params:
+        depends_on=depends_on(collection_job),
+        code=code_of(collection_job),
+        command=command_of(collection_job),
+    shell:
+        "{params.command} > {log:q} 2>&1"
+
+
+rule collections:
+    """All datasets of `collections`."""
+    input:
+        [RESULTS / "datasets" / name / "dataset.json" for name in CONFIG.collections],

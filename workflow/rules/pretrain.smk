@@ -18,6 +18,7 @@ for model in PRETRAINED.values():
             weights=RESULTS / model.name / "{model}.safetensors",
             config=RESULTS / model.name / "{model}.json",
             provenance=RESULTS / model.name / "{model}.provenance.json",
+            reports=[RESULTS / model.name / f"{{model}}{end}" for end in model.reports],
         log:
             LOGS / model.name / "{model}.log",
         benchmark:
