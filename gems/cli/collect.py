@@ -16,14 +16,8 @@ from gems.runtime.files import read_json
 if TYPE_CHECKING:
     from gems.training.run import Run
 
-# Options of the command that define a collection, by their names in the configuration.
-OPTIONS = {
-    "quality": "quality",
-    "episode": "episode",
-    "epsilon": "epsilon",
-    "users": "users",
-    "users_seed": "users_seed",
-}
+# Options of the command that define a collection.
+OPTIONS = ("quality", "episode", "epsilon", "users", "users_seed")
 
 
 def collect_command(args: Arguments) -> None:
@@ -31,8 +25,8 @@ def collect_command(args: Arguments) -> None:
     from gems.collection.runs import collect
 
     config = configured(args)
-    given = {option: getattr(args, name) for name, option in OPTIONS.items()}
-    given = {option: value for option, value in given.items() if value is not None}
+    values = {option: getattr(args, option) for option in OPTIONS}
+    given = {option: value for option, value in values.items() if value is not None}
     if args.name in config.collections:
         job = _configured_job(args, config, given)
     elif args.run is None:

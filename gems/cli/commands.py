@@ -119,7 +119,6 @@ def train_command(args: Arguments) -> None:
     from gems.training.run import Run, execute
 
     config, entry = configured(args), methods.method(args.method)
-    stages.check_dataset(config)
     given = _pretrained_files(args.pretrained)
     job = stages.run_job(config, args.method, args.env, args.seed, args.variant)
     job = with_inputs(with_output(job, args.output), config, args, items=args.items, **given)

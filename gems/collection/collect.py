@@ -45,7 +45,7 @@ def collect(
 
     The folder gets the slates and clicks as logged data (``gems.data.dataset``), which pretraining
     takes, and the transitions in each of ``formats``: ``d4rl.npz`` (``d4rl.D4RLWriter``), or the
-    Minari dataset ``minari_writer.minari_id(name)`` under ``minari``. ``dataset.json`` comes last.
+    Minari dataset ``gems/NAME-v0`` under ``minari``. ``dataset.json`` comes last.
     Chunks of users have their own random streams, so collections of different sizes share all
     chunks that are whole in both. The same arguments give the same bytes.
 
