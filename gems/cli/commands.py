@@ -103,7 +103,8 @@ def _data(config: Config, model: Pretrained, args: Arguments) -> tuple[str, Path
         folder = _dataset_folder(config, args.dataset)
         name, parent = folder.resolve().name, folder.resolve().parent
         inside = parent == (Path(config.results) / "datasets").resolve()
-        if args.env is not None and inside and args.env != name:
+        logged = name in config.known_environments()
+        if args.env is not None and inside and not logged:
             raise GemsError(
                 f"Leave out --env {args.env}: a model of the dataset {name} is named after it."
             )
