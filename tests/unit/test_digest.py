@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -89,13 +90,30 @@ def copied(tmp_path_factory):
     return shutil.copytree(PACKAGE, root, ignore=shutil.ignore_patterns("__pycache__"))
 
 
+@pytest.fixture(scope="module")
+def parse():
+    """As ``digest._parse``, but files whose contents are known are not parsed again."""
+    original = digest._parse.__wrapped__
+
+    @cache
+    def parsed(contents, module, packages):
+        return original(module, packages)
+
+    def parse(module, packages):
+        source = digest._file(module)
+        files = [path for path in (source, source.with_suffix(".csv")) if path.is_file()]
+        return parsed(tuple(path.read_text() for path in files), module, packages)
+
+    return parse
+
+
 @pytest.fixture
-def changed(copied, monkeypatch):
+def changed(copied, parse, monkeypatch):
     """The stages whose digest changes when a statement is added to a module of the project."""
     monkeypatch.setattr(digest, "ROOT", copied)
+    monkeypatch.setattr(digest, "_parse", parse)
 
     def digests():
-        forget()
         return {stage: code_digest(*modules) for stage, modules in STAGES.items()}
 
     def change(module: str, statement: str = "added = 1\n") -> set[str]:
