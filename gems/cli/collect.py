@@ -1,8 +1,6 @@
 """``gems collect``: a dataset of the slates of a trained policy."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gems.cli.jobs import Arguments, configured, with_inputs, with_output
 from gems.config import Config, build
@@ -13,10 +11,7 @@ from gems.pipeline.running import running
 from gems.runtime.attempt import Attempt
 from gems.runtime.files import read_json
 
-if TYPE_CHECKING:
-    from gems.training.run import Run
-
-# Options of the command that define a collection.
+# Options of the command that define a collection, and arguments of ``gems.collect``.
 OPTIONS = ("quality", "episode", "epsilon", "users", "users_seed")
 
 
@@ -35,20 +30,10 @@ def collect_command(args: Arguments) -> None:
             "give --run FOLDER."
         )
     else:
-        job, config = _job_of_run(args, config, given)
-    collection = config.collections[args.name]
-    episode = collection.episode or next(iter(config.training.keep), None)
+        job = _job_of_run(args, config, given)
+    plan = {option: job.values["collection"][option] for option in OPTIONS}
     with Attempt(job.state) as attempt, running(job):
-        collect(
-            job.inputs["run"].parent,
-            job.output.parent,
-            users=collection.users,
-            quality=collection.quality,
-            episode=episode if collection.quality == "medium" else None,
-            epsilon=collection.epsilon,
-            users_seed=collection.users_seed,
-            name=args.name,
-        )
+        collect(job.inputs["run"].parent, job.output.parent, name=args.name, **plan)
         provenance.write(job, started=attempt.started, tries=attempt.number)
 
 
@@ -67,11 +52,11 @@ def _configured_job(args: Arguments, config: Config, given: dict[str, object]) -
     return with_inputs(with_output(job, args.output), config, args, **run)
 
 
-def _job_of_run(args: Arguments, config: Config, given: dict[str, object]) -> tuple[Job, Config]:
-    """A job that plays the policy of the run in ``args.run``, and its configuration."""
-    from gems.training.saved import saved_run
+def _job_of_run(args: Arguments, config: Config, given: dict[str, object]) -> Job:
+    """A job that plays the policy of the run in ``args.run``."""
+    from gems.training.saved import read_run
 
-    run: Run = saved_run(args.run)[0]
+    run = read_run(args.run)
     named = {"method": run.method, "environment": run.environment, "seed": run.seed}
     values = run.config.model_dump(mode="json") | {
         "results": config.results,
@@ -79,15 +64,15 @@ def _job_of_run(args: Arguments, config: Config, given: dict[str, object]) -> tu
         "collections": {args.name: named | given},
     }
     config = build(values)
-    collection = config.collections[args.name]
-    job = with_output(stages.collection_job(config, args.name, collection), args.output)
+    job = stages.collection_job(config, args.name, config.collections[args.name])
+    job = with_output(job, args.output)
     _check_not_other(job)
     inputs = {
         "items": run.inputs["items"],
         "run": args.run / "result.json",
-        "policy": args.run / Path(job.inputs["policy"]).name,
+        "policy": args.run / job.inputs["policy"].name,
     }
-    return replace(job, inputs=inputs, needs=()), config
+    return replace(job, inputs=inputs, needs=())
 
 
 def _check_not_other(job: Job) -> None:

@@ -6,7 +6,6 @@ read ``Job``; nothing else defines the paths, inputs or options of a stage.
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,13 @@ from gems.config import Config, build
 from gems.config.file_names import collected_files, kept_policy
 from gems.config.variants import apply_variant, with_options
 from gems.errors import GemsError, unknown
+from gems.pipeline.estimates import (
+    COLLECT_MS,
+    SLATE_MS,
+    minutes_of_run,
+    minutes_of_slates,
+    with_slates_of,
+)
 from gems.pipeline.job import (
     COLLECTION,
     DATASET,
@@ -30,11 +36,7 @@ from gems.pipeline.job import (
     new_job,
 )
 from gems.pretraining.models import PRETRAINED, Pretrained
-from gems.runtime.files import read_json
 from gems.sections import CollectionConfig
-
-# Milliseconds per slate on one core, logged or collected with a policy.
-SLATE_MS, COLLECT_MS = 0.003, 0.2
 
 
 def items_job(config: Config, embedding: str) -> Job:
@@ -82,7 +84,7 @@ def dataset_job(config: Config, env: str) -> Job:
         arguments=("simulate", "--env", env),
         paths=("--items", str(items.output), "--output", str(folder)),
         needs=(items,),
-        minutes=config.logging.users * environment.simulator.turns * SLATE_MS / 60_000,
+        minutes=minutes_of_slates(config.logging.users, environment, SLATE_MS),
     )
 
 
@@ -95,6 +97,7 @@ def collection_job(config: Config, name: str, collection: CollectionConfig) -> J
     Raises:
         GemsError: as for ``run_job``.
     """
+    collection = _with_episode(collection, config)
     method, env = collection.method, collection.environment
     environment, build_module = config.environment(env), methods.method(method).build.__module__
     run = run_job(_on_dataset(config, None), method, env, collection.seed, collection.variant)
@@ -110,14 +113,14 @@ def collection_job(config: Config, name: str, collection: CollectionConfig) -> J
         inputs={
             "items": items.output,
             "run": run.output,
-            "policy": run.output.with_name(policy_file(config, collection)),
+            "policy": run.output.with_name(_policy_file(collection)),
         },
         values={"collection": collection.model_dump(), "environment": environment.values()},
         modules=("gems.collection.runs", build_module, environment.module),
         arguments=("collect", name),
         paths=("--run", str(run.output.parent), "--output", str(folder / name)),
         needs=(items, run),
-        minutes=collection.users * environment.simulator.turns * COLLECT_MS / 60_000,
+        minutes=minutes_of_slates(collection.users, environment, COLLECT_MS),
     )
 
 
@@ -134,11 +137,16 @@ def import_job(config: Config, name: str, options: dict[str, Any]) -> Job:
     )
 
 
-def policy_file(config: Config, collection: CollectionConfig) -> str:
+def _with_episode(collection: CollectionConfig, config: Config) -> CollectionConfig:
+    """``collection`` with the episode of its ``medium`` policy, which may be the only one kept."""
+    if collection.quality != "medium" or collection.episode is not None:
+        return collection
+    return collection.model_copy(update={"episode": next(iter(config.training.keep), None)})
+
+
+def _policy_file(collection: CollectionConfig) -> str:
     """Name of the file of the policy that a collection plays, in the folder of its run."""
-    if collection.quality != "medium":
-        return "policy.safetensors"
-    return kept_policy(collection.episode or config.training.keep[0])
+    return "policy.safetensors" if collection.episode is None else kept_policy(collection.episode)
 
 
 def _on_dataset(config: Config, name: str | None) -> Config:
@@ -196,21 +204,8 @@ def pretrained_job(config: Config, model: Pretrained, data: str, run_seed: int) 
         paths=(*paths, "--output", str(weights)),
         settings=options | ({"dataset": None} if simulated else {}),
         needs=(made,) if made else (),
-        minutes=0.0 if source else model.minutes(_with_slates_of(config, data)),
+        minutes=0.0 if source else model.minutes(with_slates_of(config, data)),
     )
-
-
-def _with_slates_of(config: Config, data: str) -> Config:
-    """``config`` with about as many logged slates as a dataset has, for estimates of time."""
-    users = config.logging.users
-    if data in config.collections:
-        users = config.collections[data].users
-    elif data not in config.known_environments():
-        with suppress(GemsError, KeyError, TypeError):
-            slates = read_json(Path(config.results) / "datasets" / data / "dataset.json")["slates"]
-            users = -(-slates // config.simulator.turns)
-    logging = config.logging.model_copy(update={"users": users})
-    return config.model_copy(update={"logging": logging})
 
 
 def check_dataset(config: Config) -> None:
@@ -273,13 +268,8 @@ def run_job(config: Config, method: str, env: str, seed: int, variant: str = "")
         paths=(*paths, "--output", str(folder)),
         settings=options,
         needs=(items, *models.values()),
-        minutes=_minutes_of_run(config, entry, env),
+        minutes=minutes_of_run(config, entry, env),
     )
-
-
-def _minutes_of_run(config: Config, entry: methods.Method, env: str) -> float:
-    episodes = config.training.episodes if entry.trained else 0
-    return episodes * config.environment(env).simulator.turns / 100 * entry.episode_ms / 60_000
 
 
 def run_values(config: Config, entry: methods.Method, env: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def saved_run(folder: Path, episode: int | None = None) -> tuple[Run, Policy]:
         GemsError: the folder is not that of a finished run, an input of the run is missing, or no
             policy of that episode was kept.
     """
-    run = _run(folder)
+    run = read_run(folder)
     weights = load_weights(_weights(folder, episode))
     agent = run.agent(run.simulator())
     policy = agent.policy if isinstance(agent, Learner) else agent
@@ -36,7 +36,12 @@ def saved_run(folder: Path, episode: int | None = None) -> tuple[Run, Policy]:
     return run, policy
 
 
-def _run(folder: Path) -> Run:
+def read_run(folder: Path) -> Run:
+    """The finished run in ``folder``, without its policy.
+
+    Raises:
+        GemsError: the folder is not that of a finished run.
+    """
     no_run = GemsError(f"{folder} is not the folder of a finished run.")
     if not (folder / "result.json").is_file():
         raise no_run

@@ -65,6 +65,13 @@ def test_a_record_leads_back_to_its_job(config):
         assert (found.name, found.values) == (job.name, job.values)
 
 
+def test_a_record_names_the_policy_that_was_played(config):
+    job = stages.collection_job(config, "medium", config.collections["medium"])
+    identity = json.loads(json.dumps(job.identity))
+    found = stages.job_of(build(TINY), job.stage, identity)
+    assert found.inputs["policy"] == job.inputs["policy"]
+
+
 def test_commands_of_behaviour_policies_do_not_depend_on_the_dataset_option(config):
     job = stages.collection_job(config, "medium", config.collections["medium"])
     for need in stages.with_needs(job):
