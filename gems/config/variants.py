@@ -94,13 +94,17 @@ def with_overrides(config: Config, overrides: Overrides) -> Config:
     Raises:
         GemsError: a section or option is unknown, or a value is not allowed.
     """
+    return build(_overridden(config, overrides))
+
+
+def _overridden(config: Config, overrides: Overrides) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     for section, options in overrides.items():
         before = values.get(section, {})
         if not isinstance(before, dict):
             raise GemsError(f"{section} is an option of the configuration, not a section.")
         values[section] = before | options
-    return build(values)
+    return values
 
 
 def with_options(config: Config, options: dict[str, Any]) -> Config:
@@ -114,9 +118,9 @@ def with_options(config: Config, options: dict[str, Any]) -> Config:
         section, _, option = full_name.partition(".")
         if option:
             overrides.setdefault(section, {})[option] = value
-    if any(getattr(config, name, name) != value for name, value in top.items()):
-        config = build(config.model_dump(mode="json") | top)
-    return with_overrides(config, overrides) if overrides else config
+    if not overrides and all(getattr(config, name, name) == top[name] for name in top):
+        return config
+    return build(_overridden(config, overrides) | top)
 
 
 def parsed_options(settings: list[str]) -> dict[str, Any]:
@@ -128,7 +132,8 @@ def parsed_options(settings: list[str]) -> dict[str, Any]:
     options = {}
     for text in settings:
         name, equals, value = text.partition("=")
-        if not equals or not name or name.count(".") > 1:
+        # Other options at the top level determine defaults, which are filled in already.
+        if not equals or (name != "dataset" and name.count(".") != 1):
             raise GemsError(f"{text!r} does not set an option; write SECTION.OPTION=VALUE.")
         try:
             options[name] = yaml.safe_load(value)
