@@ -6,7 +6,7 @@ Defaults are those of the paper, except for the scale (users, episodes, seeds), 
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gems.errors import unknown
 
@@ -48,6 +48,13 @@ class Section(BaseModel):
         Raises:
             ValueError: they do not fit; the message has no full stop.
         """
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The option of the first error, by its full name, and what is wrong with it."""
+    first = error.errors()[0]
+    option = ".".join(str(part) for part in first["loc"])
+    return option, first["msg"].removeprefix("Value error, ").rstrip(".")
 
 
 def by_fidelity(released: Any, paper: Any, description: str) -> Any:

@@ -12,31 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from gems import kernels
-from gems.agents.base import Decision, Mode, column_bounds, credited, random_slates
+from gems.agents.base import Decision, Mode, credited, random_slates
 from gems.agents.belief import Belief
-from gems.agents.networks import MLP
+from gems.agents.networks import MLP, ItemTable
 from gems.agents.sac import SAC, SACPolicy
 from gems.data.replay import Batch
 from gems.envs.simulator import Observation
 
 
-class ItemBounds(nn.Module):
-    """An item table and the bounds that its columns' minima and maxima set to actions.
-
-    Actions (slate size x dim,) hold the vectors of the slots one after the other.
-    """
-
-    table: Tensor
-    center: Tensor
-    scale: Tensor
+class ItemBounds(ItemTable):
+    """An item table that bounds actions with a vector for each slot (slate size x dim,)."""
 
     def __init__(self, table: Tensor, slate_size: int) -> None:
-        super().__init__()
-        self.slate_size = slate_size
-        center, scale = column_bounds(table)
-        self.register_buffer("table", table)
-        self.register_buffer("center", center.repeat(slate_size))
-        self.register_buffer("scale", scale.repeat(slate_size))
+        super().__init__(table, slate_size, vectors=slate_size)
 
     def embed(self, slates: Tensor) -> Tensor:
         """Embeddings (m, slate size x dim) of slates (m, slate size)."""

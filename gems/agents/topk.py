@@ -2,28 +2,14 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from gems.agents.base import column_bounds, top_items
+from gems.agents.base import top_items
+from gems.agents.networks import ItemTable
 
 
-class TopK(nn.Module):
-    """Ranks items by the dot product of the action and their row of a fixed item table.
-
-    The minima and maxima of the columns of ``table`` (items, D) bound the action.
-    """
-
-    table: Tensor
-    center: Tensor
-    scale: Tensor
-
-    def __init__(self, table: Tensor, slate_size: int) -> None:
-        super().__init__()
-        self.slate_size = slate_size
-        center, scale = column_bounds(table)
-        self.register_buffer("table", table)
-        self.register_buffer("center", center)
-        self.register_buffer("scale", scale)
+class TopK(ItemTable):
+    """Ranks items by the dot product of the action and their row of the item table."""
 
     def rank(self, actions: Tensor) -> Tensor:
         """Slates (n, slate size) of actions (n, D)."""

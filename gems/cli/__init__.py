@@ -21,6 +21,7 @@ from gems.analysis import catalogue  # noqa: E402
 from gems.cli import commands, import_logs  # noqa: E402
 from gems.cli.collect import collect_command  # noqa: E402
 from gems.cli.commands import Arguments  # noqa: E402
+from gems.cli.jobs import positive  # noqa: E402
 from gems.cli.recommend import recommend_command  # noqa: E402
 from gems.config import variants  # noqa: E402
 from gems.envs.definitions import BUILT_IN, EMBEDDINGS  # noqa: E402
@@ -76,6 +77,8 @@ def parser() -> argparse.ArgumentParser:
     def path(command: argparse.ArgumentParser, name: str, what: str) -> None:
         command.add_argument(f"--{name}", type=Path, help=f"{what}; default: in the results folder")
 
+    users, whole = positive("number of users"), positive("whole number")
+
     command = add("items", commands.items_command)
     command.add_argument("--embedding", required=True, help=", ".join(EMBEDDINGS))
     configured(command, "file to write (.npy)")
@@ -128,16 +131,18 @@ def parser() -> argparse.ArgumentParser:
     path(command, "run", "folder of the run whose policy is played")
     new = "for a dataset that the configuration does not define; default: "
     command.add_argument("--quality", help=f"random, medium or expert, {new}expert")
-    command.add_argument("--episode", type=_users, help=f"episode of a kept policy, {new}the only")
+    command.add_argument("--episode", type=whole, help=f"episode of a kept policy, {new}the only")
     command.add_argument("--epsilon", type=float, help=f"share of random actions, {new}0")
-    command.add_argument("--users", type=_users, help=f"number of users, {new}1000")
+    command.add_argument("--users", type=users, help=f"number of users, {new}1000")
     command.add_argument("--users-seed", type=_seed, help=f"seed of the users, {new}2023")
     configured(command, "folder to write the dataset to")
 
     command = add("evaluate", commands.evaluate_command)
     command.add_argument("run", type=Path, help="folder of a finished run")
     command.add_argument(
-        "--users", type=_users, help="number of test users; default: that of the run"
+        "--users",
+        type=users,
+        help="number of test users; default: that of the run",
     )
     command.add_argument(
         "--seed",
@@ -163,7 +168,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--episode",
-        type=_positive,
+        type=whole,
         help="use the policy that training.keep kept after this episode; default: the tested one",
     )
 
@@ -207,18 +212,6 @@ def parser() -> argparse.ArgumentParser:
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
-
-
-def _users(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of users")
     return int(text)
 
 

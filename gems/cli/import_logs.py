@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gems.cli.jobs import configured
+from gems.cli.jobs import configured, positive
 from gems.config import Config
 from gems.config.file_names import check_dataset_name
 from gems.errors import GemsError
@@ -38,7 +38,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--items",
-        type=_items,
+        type=positive("number of items"),
         metavar="N",
         help="number of items, if they are numbered from 0 to N - 1; default: number them by id",
     )
@@ -46,12 +46,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         command.add_argument(
             f"--{role}", metavar="COLUMN", help=f"column of {what}; default: {role}"
         )
-
-
-def _items(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of items")
-    return int(text)
 
 
 def import_command(args: argparse.Namespace) -> None:

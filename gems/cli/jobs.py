@@ -1,6 +1,7 @@
 """The job of a command: its configuration, its output and its inputs as the arguments name them."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,17 @@ from gems.errors import GemsError
 from gems.pipeline.job import Job
 
 Arguments = argparse.Namespace
+
+
+def positive(what: str) -> Callable[[str], int]:
+    """Parser of an argument that is a positive number; errors call it ``what``."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not int(text):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a positive {what}")
+        return int(text)
+
+    return parse
 
 
 def configured(args: Arguments) -> Config:

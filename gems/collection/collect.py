@@ -1,9 +1,5 @@
 """Datasets of the episodes of a policy, for pretraining and for offline reinforcement learning."""
 
-import contextlib
-import os
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +72,10 @@ def collect(
     collection = {"name": name, "seed": seed, "epsilon": epsilon, "formats": sorted(formats)}
     described = {**(meta or {}), "items": simulator.n_items, "collection": collection}
     shape = users, simulator.config.turns, simulator.slate_size
-    with _published(folder) as new, Progress(f"collecting {name}", users, "users") as progress:
+    with (
+        dataset.replaced(folder) as new,
+        Progress(f"collecting {name}", users, "users") as progress,
+    ):
         writers: list[D4RLWriter | MinariWriter] = []
         if "d4rl" in formats:
             writers.append(D4RLWriter(new, users))
@@ -103,38 +102,3 @@ def _check_folder(folder: Path) -> None:
         raise GemsError(
             f"{folder} holds a dataset that was logged or imported; choose another folder."
         )
-
-
-@contextlib.contextmanager
-def _published(folder: Path) -> Iterator[Path]:
-    """Yield a new folder inside ``folder``; on success move its files up, ``dataset.json`` last.
-
-    Raises:
-        GemsError: the folder cannot be written (full disk, read-only folder).
-    """
-    new = folder / f".{secrets.token_hex(4)}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".*.tmp"):  # of a killed job
-            _remove(leftover)
-        new.mkdir()
-        yield new
-        for path in new.rglob("*"):
-            if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-        for old in ("dataset.json", *FORMATS.values()):
-            _remove(folder / old)
-        for part in sorted(new.iterdir(), key=lambda part: part.name == "dataset.json"):
-            part.replace(folder / part.name)
-    except OSError as error:
-        raise GemsError(f"Cannot write {folder}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

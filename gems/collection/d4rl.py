@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 
 from gems.collection.episodes import Collected
+from gems.data.dataset import write_header
 
 BUFFER_BYTES = 1 << 22
 
@@ -35,7 +35,8 @@ class D4RLWriter:
             if name not in self._parts:
                 self._parts[name] = self._folder / f"{name}.npy"
                 shape = self._episodes * array.shape[1], *array.shape[2:]
-                _write_header(self._parts[name], array.dtype, shape)
+                with self._parts[name].open("wb") as file:
+                    write_header(file, array.dtype, shape)
             with self._parts[name].open("ab") as file:
                 file.write(np.ascontiguousarray(array).data)
 
@@ -69,9 +70,3 @@ def _transitions(first: int, played: Collected) -> dict[str, NDArray[Any]]:
         "episodes": first + numbers[0],
         "turns": numbers[1],
     }
-
-
-def _write_header(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    header = {"descr": dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    with path.open("wb") as file:
-        write_array_header_1_0(file, header)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from gems.collection.collect import collect as collect_episodes
 from gems.errors import GemsError
 from gems.runtime.process import set_up_process
-from gems.sections import CollectionConfig
+from gems.sections import CollectionConfig, first_problem
 from gems.training.saved import saved_run
 
 
@@ -78,8 +78,7 @@ def _checked(**values: object) -> CollectionConfig:
     try:
         return CollectionConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ").rstrip(".")
-        told = f"{option}: {message}, not {first['input']!r}" if option else message
-        raise GemsError(f"{told}.") from None
+        option, message = first_problem(error)
+        raise GemsError(
+            f"{option}: {message}, not {values[option]!r}." if option else f"{message}."
+        ) from None

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from gems import extensions
 from gems.config.model import Config, model_of_config
 from gems.errors import GemsError, unknown
+from gems.sections import first_problem
 
 
 def build(values: dict[str, Any]) -> Config:
@@ -57,8 +58,7 @@ def _read(source: str) -> dict[str, Any]:
 
 
 def _message(error: ValidationError, model: Any) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    first, (where, message) = error.errors()[0], first_problem(error)
     if first["type"] == "extra_forbidden":
         parents = first["loc"][:-1]
         for parent in parents:
@@ -68,7 +68,6 @@ def _message(error: ValidationError, model: Any) -> str:
         prefix = "".join(f"{parent}." for parent in parents)
         allowed = [prefix + option for option in model.model_fields]
         return "In the configuration, " + unknown("option", where, allowed)
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
     if not where:
         return f"In the configuration: {message}."
     value = f", not {first['input']!r}" if not isinstance(first["input"], dict | BaseModel) else ""

@@ -11,7 +11,10 @@ end, that of all slates; and ``turns`` is null in ``dataset.json``.
 
 import hashlib
 import json
-from collections.abc import Iterable
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +26,13 @@ from numpy.typing import NDArray
 
 from gems.envs.items import item_dtype
 from gems.errors import GemsError
-from gems.runtime.files import read_json, write_json, written_whole
+from gems.runtime.files import flush_to_disk, read_json, write_json, written_whole
+
+# What an earlier dataset may leave in a folder, beside arrays that every dataset has.
+LEFTOVERS = (
+    *("dataset.json", "provenance.json", "starts.npy"),
+    *("users.csv", "items.csv", "d4rl.npz", "minari"),
+)
 
 
 class Slates(NamedTuple):
@@ -97,6 +106,43 @@ class Dataset:
         return user[slate], slates[among][slate, rank]
 
 
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """Yield a new folder, whose files become the dataset in ``folder`` if the block succeeds.
+
+    Nothing of an earlier dataset stays; ``dataset.json`` comes last. Otherwise ``folder`` is as it
+    was.
+
+    Raises:
+        GemsError: the folder cannot be written (full disk, read-only folder).
+    """
+    new = folder / f".{secrets.token_hex(4)}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".*.tmp"):  # of a killed job
+            _remove(leftover)
+        new.mkdir()
+        yield new
+        for path in new.rglob("*"):
+            if path.is_file():
+                flush_to_disk(path)
+        for name in LEFTOVERS:
+            _remove(folder / name)
+        for path in sorted(new.iterdir(), key=lambda path: path.name == "dataset.json"):
+            path.replace(folder / path.name)
+    except OSError as error:
+        raise GemsError(f"Cannot write {folder}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def write(
     folder: Path,
     shape: tuple[int, ...],
@@ -129,8 +175,8 @@ def write(
         slates_path.open("wb") as slates_file,
         clicks_path.open("wb") as clicks_file,
     ):
-        _write_header(slates_file, dtype, shape)
-        _write_header(clicks_file, np.dtype(np.uint8), (*shape[:-1], (shape[-1] + 7) // 8))
+        write_header(slates_file, dtype, shape)
+        write_header(clicks_file, np.dtype(np.uint8), (*shape[:-1], (shape[-1] + 7) // 8))
         for slates, clicks in chunks:
             parts = slates.astype(dtype).tobytes(), np.packbits(clicks, axis=-1).tobytes()
             for part, file, digest in zip(parts, (slates_file, clicks_file), contents, strict=True):
@@ -154,7 +200,8 @@ def _sha256(contents: Iterable[Any], meta: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+def write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Begin a .npy file, to which the array's bytes are then appended."""
     header = {"descr": dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     write_array_header_1_0(file, header)
 

@@ -7,7 +7,6 @@ may come in any order.
 
 import contextlib
 import csv
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -63,19 +62,12 @@ def import_logs(
     if items is not None and items < 1:
         raise GemsError(f"items must be a positive number of items, not {items}.")
     layout, names = _layout(file, layout, dict(columns or {}))
-    absent = [path for path in folder.parents if not path.exists()]
-    temporary = folder.with_name(f".{folder.name}.import")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a killed import
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        temporary.mkdir(parents=True)
-        with tempfile.TemporaryFile(dir=temporary) as waiting:
+        with dataset.replaced(folder) as new, tempfile.TemporaryFile(dir=folder) as waiting:
             logged = (SlateRows if layout == "slates" else ItemRows)(file, names, items, waiting)
-            _write(temporary, logged.read(), _meta(file, layout, names))
-        _move(temporary, folder)
-    except OSError as error:
-        raise GemsError(f"Cannot write {folder}: {error.strerror or error}.") from error
+            _write(new, logged.read(), _meta(file, layout, names))
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         for path in absent:
             with contextlib.suppress(OSError):  # not empty
                 path.rmdir()
@@ -153,12 +145,3 @@ def _chunks(logged: Logged, shape: tuple[int, ...]) -> Iterator[tuple[NDArray[An
     some = max(1, WRITE_SLATES // (shape[1] if len(shape) > 2 else 1))
     for start in range(0, shape[0], some):
         yield slates[start : start + some], clicks[start : start + some]
-
-
-def _move(new: Path, folder: Path) -> None:
-    """Replace the dataset in ``folder`` by the ``new`` one; `dataset.json` is gone meanwhile."""
-    folder.mkdir(exist_ok=True)
-    for name in ("dataset.json", "provenance.json", "starts.npy"):
-        (folder / name).unlink(missing_ok=True)
-    for path in sorted(new.iterdir(), key=lambda path: path.name == "dataset.json"):
-        path.replace(folder / path.name)

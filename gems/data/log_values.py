@@ -183,8 +183,12 @@ class Turns:
 
     def __init__(self) -> None:
         self._texts = Numbering()
-        self._parse: Callable[[Any], int] = whole_number
-        self.sorted: bool | None = None
+        self._parse: Callable[[Any], int] | None = None
+        self._begun = False
+
+    @property
+    def sorted(self) -> bool:
+        return self._parse is not None
 
     def of(self, column: Any) -> NDArray[np.int64]:
         """Numbers of the turns in a column.
@@ -196,11 +200,11 @@ class Turns:
             column = column.cast(pa.timestamp("ms"))
         if pa.types.is_temporal(column.type):
             column = column.cast(pa.int64())
-        if self.sorted is None and len(column):
-            readers = (parse for parse in (whole_number, time) if _reads(parse, column[0].as_py()))
-            self._parse = next(readers, whole_number)
-            self.sorted = _reads(self._parse, column[0].as_py())
-        if not self.sorted:
+        if not self._begun and len(column):
+            first, self._begun = column[0].as_py(), True
+            readers = (parse for parse in (whole_number, time) if _reads(parse, first))
+            self._parse = next(readers, None)
+        if self._parse is None:
             return self._texts.of(column)
         if pa.types.is_signed_integer(column.type):
             return column.cast(pa.int64()).to_numpy()

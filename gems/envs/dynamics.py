@@ -80,12 +80,18 @@ def oracle_slates(users: Users, catalogue: Catalogue, out: Integers) -> None:
     out[:] = _best(effective_users(users), catalogue)
 
 
+def score_all(effective: Floats, catalogue: Catalogue) -> Floats:
+    """Scores (n, items) of all items."""
+    scores = np.zeros((len(effective), len(catalogue.embeddings)), dtype=np.float32)
+    for weight, values in zip((effective / catalogue.normaliser).T, catalogue.by_dim, strict=False):
+        scores += weight[:, None] * values
+    return scores
+
+
 def _best(effective: Floats, catalogue: Catalogue) -> Integers:
     """Items with the largest scores (n, slate size) in descending order; ties to the lower one."""
     n, users = len(effective), np.arange(len(effective))
-    scores = np.zeros((n, len(catalogue.embeddings)), dtype=np.float32)
-    for weight, values in zip((effective / catalogue.normaliser).T, catalogue.by_dim, strict=False):
-        scores += weight[:, None] * values
+    scores = score_all(effective, catalogue)
     best = np.empty((n, catalogue.slate_size), dtype=np.int64)
     for rank in range(catalogue.slate_size):
         best[:, rank] = scores.argmax(axis=1)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from gems.envs.click_models import CLICK_MODELS
 from gems.envs.definitions import BUILT_IN, EMBEDDINGS, EnvironmentItems
 from gems.errors import GemsError, unknown
-from gems.sections import Section, SimulatorConfig
+from gems.sections import Section, SimulatorConfig, first_problem
 
 if TYPE_CHECKING:
     from gems.config import Config
@@ -151,12 +151,10 @@ def _section(kind: type[S], values: dict[str, Any], where: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
+        first, (option, message) = error.errors()[0], first_problem(error)
         if first["type"] == "extra_forbidden":
             reason = unknown("option", option, kind.model_fields)
             raise GemsError(f"In the configuration, {where}: {reason}") from None
-        message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise GemsError(
             f"In the configuration, {where}.{option}: {message}, not {first['input']!r}."
         ) from None

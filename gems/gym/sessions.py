@@ -83,11 +83,7 @@ class Sessions:
     def hidden_state(self) -> dict[str, NDArray[Any]]:
         """What a recommender does not know: tastes, bored topics, relevances of all items."""
         simulator, users = self.simulator, self.simulator.users
-        effective = dynamics.effective_users(users) / simulator.catalogue.normaliser
-        scores = np.zeros((len(effective), simulator.n_items), dtype=np.float32)
-        # Term by term, as in the simulator: a product of matrices would depend on their sizes.
-        for weight, values in zip(effective.T, simulator.items.by_dim, strict=False):
-            scores += weight[:, None] * values
+        scores = dynamics.score_all(dynamics.effective_users(users), simulator.catalogue)
         return {
             "user": users.embedding.copy(),
             "bored": users.bored.copy(),

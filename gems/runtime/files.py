@@ -32,7 +32,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         new.touch(exist_ok=False)  # with the permissions of any new file, unlike mkstemp
         temporary = new
         yield temporary
-        _flush_to_disk(temporary)
+        flush_to_disk(temporary)
         temporary.replace(path)
     except Exception as error:
         cause = _disk_error(error)
@@ -44,7 +44,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Wait until the contents are on disk, so that a crash cannot leave a renamed, empty file."""
     handle = os.open(path, os.O_RDONLY)
     try:

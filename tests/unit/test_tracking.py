@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import runtimes
+import workflow_runs
 import yaml
 from swanlab.proto.swanlab.record.v1.record_pb2 import Record
 from swanlab.proto.swanlab.run.v1.run_pb2 import RunState
@@ -27,21 +28,11 @@ from gems.training.checkpoint import TrainingState
 from gems.training.rollout import rollout
 from gems.training.run import Run
 
-TINY = {
+TINY = workflow_runs.TINY | {
     "results": "out",
-    "items": {"count": 60},
-    "simulator": {"turns": 10},
-    "logging": {"users": 40},
     "vae": {"epochs": 2, "batch_slates": 4},
     "mf": {"validate_every": 60, "patience": 1},
-    "training": {
-        "episodes": 12,
-        "random_episodes": 4,
-        "validate_every": 4,
-        "validation_users": 4,
-        "test_users": 8,
-        "batch_episodes": 2,
-    },
+    "training": workflow_runs.TINY["training"] | {"episodes": 12},
     "device": "cpu",
     "tracking": {"mode": "offline", "project": "slates", "description": "a test"},
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_runs import ROOT
+from workflow_runs import ROOT, TINY
 
 from gems import cli
 from gems.config import build
@@ -15,21 +15,8 @@ from gems.config import build
 GUIDE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 SEED = 58407201
-SMALL = {
-    "simulator": {"turns": 10},
-    "logging": {"users": 20},
-    "vae": {"epochs": 1, "batch_slates": 64},
-    "mf": {"validate_every": 5, "patience": 1},
-    "training": {
-        "episodes": 2,
-        "random_episodes": 1,
-        "validate_every": 1,
-        "validation_users": 2,
-        "test_users": 3,
-        "batch_episodes": 2,
-    },
-    "tracking": {"mode": "disabled"},
-}
+# The examples count on the default number of items.
+SMALL = {name: value for name, value in TINY.items() if name != "items"}
 RUN = "results/runs/SAC_GeMS_focused_topdown_KL1.0_click0.5_seed58407201"
 
 
