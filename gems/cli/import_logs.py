@@ -19,7 +19,7 @@ COLUMNS = {
     "user": "the user",
     "slate": "the items of a slate",
     "clicks": "the clicks of a slate",
-    "turn": "the turn or request; optional with one row a slate",
+    "turn": "the turn or request; optional with one row per slate",
     "item": "an item",
     "position": "the position of the item in its slate",
     "click": "whether the item was clicked",
@@ -34,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--layout",
         choices=("slates", "items"),
-        help="one row a slate, or one row an item; default: by the columns",
+        help="one row per slate, or one row per item; default: by the columns",
     )
     command.add_argument(
         "--items",

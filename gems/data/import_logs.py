@@ -1,7 +1,7 @@
 """Import of logged slates and clicks from files of other systems.
 
-A file has one row a slate, with the columns ``user``, ``slate`` and ``clicks`` and possibly
-``turn``; or one row an item, with ``user``, ``turn``, ``position``, ``item`` and ``click``. Rows
+A file has one row per slate, with the columns ``user``, ``slate`` and ``clicks`` and possibly
+``turn``; or one row per item, with ``user``, ``turn``, ``position``, ``item`` and ``click``. Rows
 may come in any order.
 """
 
@@ -48,7 +48,7 @@ def import_logs(
     Args:
         file: .parquet, .csv, .jsonl or .ndjson file; the text formats also as .gz.
         folder: folder of the dataset; an earlier dataset is replaced.
-        layout: ``slates`` for one row a slate, ``items`` for one row an item; by default the
+        layout: ``slates`` for one row per slate, ``items`` for one row per item; by default the
             columns decide.
         columns: names of columns by role: ``user``, ``slate``, ``clicks``, ``turn``, ``item``,
             ``position`` and ``click``. By default a role is the name of its column.
@@ -108,7 +108,7 @@ def _lacking(file: Path, present: Sequence[str], needed: dict[str, dict[str, str
         ", ".join(f"{name!r} (--{role})" for role, name in names.items() if name not in present)
         for names in needed.values()
     ]
-    described = " and, for one row a slate or one row an item, lacks " * (len(lacks) > 1)
+    described = " and, for one row per slate or one row per item, lacks " * (len(lacks) > 1)
     return (
         f"{file.name} has the columns {', '.join(present)}{described or ' and lacks '}"
         f"{' or '.join(lacks)}; name the columns by these options."

@@ -1,4 +1,4 @@
-"""The two layouts of logs, one row a slate or one row an item, read into whole slates.
+"""The two layouts of logs, one row per slate or one row per item, read into whole slates.
 
 The values of rows wait in a temporary file until all users, items and turns are known. Memory grows
 by about 100 bytes a slate of 10 items, or, if the rows of a slate are not together, by about 60
@@ -134,7 +134,7 @@ class Log:
 
 
 class SlateRows(Log):
-    """One row a slate: its user, its turn if there is such a column, its items, their clicks."""
+    """One row per slate: its user, its turn if there is such a column, its items, their clicks."""
 
     _size = 0
 
@@ -190,7 +190,7 @@ class SlateRows(Log):
 
 
 class ItemRows(Log):
-    """One row an item of a slate: user and turn of the slate, position, item and click."""
+    """One row per item of a slate: user and turn of the slate, position, item and click."""
 
     _kind = np.dtype([("group", "i4"), ("position", "i4"), ("item", "i4"), ("click", "?")])
     _first_position = log_values.MAX_POSITION

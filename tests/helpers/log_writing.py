@@ -25,7 +25,7 @@ def write_log(path, rows):
 
 
 def slate_rows(slates, turn=False):
-    """One row a slate, of (user, items, clicks)."""
+    """One row per slate, of (user, items, clicks)."""
     turns: dict = {}
     rows = []
     for user, items, clicks in slates:
@@ -36,7 +36,7 @@ def slate_rows(slates, turn=False):
 
 
 def item_rows(slates, first=0):
-    """One row an item, with positions from ``first``."""
+    """One row per item, with positions from ``first``."""
     return [
         {"user": row["user"], "turn": row["turn"], "position": place, "item": item, "click": click}
         for row in slate_rows(slates, turn=True)
